@@ -1,0 +1,88 @@
+//! Analytics: every decision, for people who ask questions of many.
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::Result;
+use crate::clock::Timestamp;
+use crate::command::Kind;
+use crate::decision::Outcome;
+use crate::id::SessionId;
+use crate::position::{Offset, Partition, Position};
+use crate::session::Session;
+
+/// One row of the analytics table `decisions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The record's place; the row's key.
+    pub position: Position,
+    /// When the log took it.
+    pub logged_at: Timestamp,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// What was asked.
+    pub kind: Kind,
+    /// What came of it; never a repeat.
+    pub outcome: Outcome,
+    /// Whether it repeats an earlier record's ticket.
+    pub repeat: bool,
+    /// The session's id, when it was readable.
+    pub session_id: Option<SessionId>,
+    /// The session, when it is known.
+    pub session: Option<Session>,
+}
+
+/// A report's answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Which report.
+    pub name: String,
+    /// What it tells.
+    pub purpose: String,
+    /// Names of the columns, units last.
+    pub columns: Vec<String>,
+    /// Rows of values, in column order.
+    pub rows: Vec<Vec<serde_json::Value>>,
+    /// The SQL that made it.
+    pub sql: String,
+}
+
+/// A report that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReportInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What it tells, in a sentence.
+    pub purpose: &'static str,
+}
+
+/// The analytics database.
+#[async_trait]
+pub trait Analytics: Send + Sync + 'static {
+    /// The first offset of each partition that has not arrived; partitions without rows are left out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn next_offsets(&self) -> Result<Vec<(Partition, Offset)>>;
+
+    /// Adds the rows of one partition, ascending and without gaps. Adding a row again changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written; add the same rows again.
+    async fn append(&self, rows: &[Row]) -> Result<()>;
+
+    /// How many distinct decisions it has.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn count(&self) -> Result<u64>;
+
+    /// The reports it knows.
+    fn reports(&self) -> &'static [ReportInfo];
+
+    /// A report over the decisions of records that the log took in `from..to`; `None` when there is no such report.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn report(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Option<Report>>;
+}

@@ -1,0 +1,38 @@
+//! What can go wrong at an edge, sorted by what the caller may conclude from it.
+
+/// The result of a call across an edge.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed call. The variants answer the one question that matters to the caller: did it happen?
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It did not happen, and it can be tried again at once.
+    #[error("did not happen: {0}")]
+    DidNotHappen(String),
+    /// It may have happened: ask again by the same key to find out.
+    #[error("may have happened: {0}")]
+    MayHaveHappened(String),
+    /// It did not happen: the queue is full. Try again later.
+    #[error("did not happen, the queue is full: {0}")]
+    Overloaded(String),
+    /// It did not happen: no space is left on the device.
+    #[error("did not happen, storage is full: {0}")]
+    StorageFull(String),
+    /// It did not happen and never will: another owner has taken the partition over.
+    #[error("did not happen: partition {partition} was taken over by another owner")]
+    Fenced {
+        /// The partition.
+        partition: crate::Partition,
+    },
+    /// It did not happen: what was expected to be current is not.
+    #[error("did not happen: expected version {expected}, found {found}")]
+    Conflict {
+        /// What the caller expected.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// What is stored cannot be what was written, or breaks a promise: nothing may go on.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+}

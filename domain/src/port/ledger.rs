@@ -1,0 +1,57 @@
+//! The ledger: the fast copy of remaining inventory and of who holds what. It can be rebuilt from the store at any time.
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::clock::Timestamp;
+use crate::command::Command;
+use crate::decision::Decision;
+use crate::id::SessionId;
+use crate::inventory::{Admission, Snapshot};
+use crate::position::Position;
+
+/// A command, with its place in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its place.
+    pub position: Position,
+    /// When the log took it.
+    pub logged_at: Timestamp,
+    /// What is asked.
+    pub command: &'a Command,
+}
+
+/// A ledger answers exactly as [`crate::inventory::DepartmentDay`] does.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// Decides commands in the order given and applies them; one answer each. Asked again, a booking's ticket gets the
+    /// same answer ([`crate::Outcome::Repeat`]).
+    ///
+    /// # Errors
+    /// `MayHaveHappened`: ask again. A timeout is unknown, never a no.
+    async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>>;
+
+    /// Replaces what is known of these sessions. Nothing about them may be in flight.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    async fn restore(&self, snapshots: Vec<Snapshot>) -> Result<()>;
+
+    /// Takes back what a store refused: bookings give their number back, sessions that were opened are forgotten.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    async fn undo(&self, refused: &[Decision]) -> Result<()>;
+
+    /// Forgets sessions whose day is past for records that the log takes from `logged_at` on.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    async fn prune(&self, logged_at: Timestamp) -> Result<()>;
+
+    /// Every known session's remaining numbers (0 when closed), in no order.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    async fn remaining(&self) -> Result<Vec<(SessionId, u32)>>;
+}

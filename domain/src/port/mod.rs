@@ -1,0 +1,19 @@
+//! The edges of the dataflow, as traits. Each has one adapter a profile and one conformance suite that all of them run.
+//!
+//! `ingress` and `pipeline` know these traits and no adapter; only the command line wires them together.
+
+pub mod analytics;
+pub mod error;
+pub mod fanout;
+pub mod ledger;
+pub mod log;
+pub mod pipeline;
+pub mod store;
+
+pub use analytics::Analytics;
+pub use error::{Error, Result};
+pub use fanout::Fanout;
+pub use ledger::Ledger;
+pub use log::{IntentLog, LogReader};
+pub use pipeline::Pipeline;
+pub use store::Store;
