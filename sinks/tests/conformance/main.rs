@@ -1,0 +1,7 @@
+//! One conformance suite for each port. A suite knows only the trait; every adapter runs it.
+
+mod analytics;
+mod fanout;
+mod ledger;
+mod log;
+mod store;
