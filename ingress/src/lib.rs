@@ -1,1 +1,3 @@
 //! orderly-ingress
+
+pub mod throttle;
