@@ -5,7 +5,8 @@
 //!
 //! 1. the session's day is long past: `expired`
 //! 2. no such session of that doctor: `unknown_session`
-//! 3. the ticket booked before: the first answer again, or `duplicate` when that was another session
+//! 3. the ticket booked before: the first answer again (asked twice about one record, the very same answer), or
+//!    `duplicate` when that was another session
 //! 4. the session is closed: `session_closed`
 //! 5. not released yet: `not_released`
 //! 6. over: `expired`
@@ -293,10 +294,12 @@ impl DepartmentDay {
             return Reason::UnknownSession.into();
         };
         if let Some(held) = self.tickets.get(&book.ticket) {
-            return if held.session_id == book.session.session_id && held.patient_id == book.patient_id {
-                Outcome::Repeat { first: held.booked_at }.into()
-            } else {
+            return if held.session_id != book.session.session_id || held.patient_id != book.patient_id {
                 Reason::Duplicate.into()
+            } else if held.booked_at == offset {
+                Admission { outcome: Outcome::Booked { number: held.number }, full_until: inventory.full_until() }
+            } else {
+                Outcome::Repeat { first: held.booked_at }.into()
             };
         }
         if inventory.closed {

@@ -1,1 +1,19 @@
-//! orderly-pipeline
+//! Runs the booking dataflow on timely: `source ▸ decode ▸ dedup ▸ admit ▸ commit ▸ publish`.
+//!
+//! One reader a process takes records from the log, cuts them into epochs and hands every worker its partitions' share.
+//! An epoch's frontier is the commit watermark. What is in flight is bounded: the reader waits while too many epochs are.
+
+mod dataflow;
+mod failure;
+mod graph;
+mod in_flight;
+mod metrics;
+mod reader;
+mod relay;
+mod retention;
+mod runtime;
+mod takeover;
+
+pub use relay::Relay;
+pub use retention::Retention;
+pub use runtime::{Error, Options, Pipeline, Ports};

@@ -171,7 +171,17 @@ proptest! {
 }
 
 fn outcome(day: &mut DepartmentDay, command: &Command, micros: i64) -> Outcome {
-    day.apply(command, 0, Timestamp::from_micros(micros)).outcome
+    day.apply(command, 1, Timestamp::from_micros(micros)).outcome
+}
+
+/// A call that may have happened is made again: the same record gets the same answer.
+#[test]
+fn the_same_record_is_answered_the_same() {
+    let mut day = DepartmentDay::default();
+    outcome(&mut day, &Command::OpenSession(Box::new(session(0, 2, Exclusivity::DepartmentDay))), 0);
+    assert_eq!(outcome(&mut day, &book(1, 1, 0), RELEASE), Outcome::Booked { number: 1 });
+    assert_eq!(outcome(&mut day, &book(1, 1, 0), RELEASE), Outcome::Booked { number: 1 });
+    assert_eq!(day.remaining().map(|(_, free)| free).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -179,13 +189,14 @@ fn answers_by_the_first_rule_that_applies() {
     let mut day = DepartmentDay::default();
     let refused = |reason| Outcome::Rejected(reason);
     assert_eq!(outcome(&mut day, &book(1, 1, 0), RELEASE), refused(Reason::UnknownSession));
-    day.apply(&Command::OpenSession(Box::new(session(0, 1, Exclusivity::DepartmentDay))), 0, Timestamp::from_micros(0));
-    day.apply(&Command::OpenSession(Box::new(session(1, 1, Exclusivity::DepartmentDay))), 0, Timestamp::from_micros(0));
+    outcome(&mut day, &Command::OpenSession(Box::new(session(0, 1, Exclusivity::DepartmentDay))), 0);
+    outcome(&mut day, &Command::OpenSession(Box::new(session(1, 1, Exclusivity::DepartmentDay))), 0);
     assert_eq!(outcome(&mut day, &book(1, 1, 0), RELEASE - 1), refused(Reason::NotReleased));
     assert_eq!(outcome(&mut day, &book(1, 1, 0), END), refused(Reason::Expired));
     assert_eq!(outcome(&mut day, &book(1, 1, 0), 400_000_000_000), refused(Reason::Expired), "long past");
     assert_eq!(outcome(&mut day, &book(1, 1, 0), RELEASE), Outcome::Booked { number: 1 });
-    assert_eq!(outcome(&mut day, &book(1, 1, 0), END), Outcome::Repeat { first: 0 }, "same ticket, same answer");
+    let again = day.apply(&book(1, 1, 0), 2, Timestamp::from_micros(END)).outcome;
+    assert_eq!(again, Outcome::Repeat { first: 1 }, "same ticket, same answer");
     assert_eq!(outcome(&mut day, &book(1, 1, 1), RELEASE), refused(Reason::Duplicate));
     assert_eq!(
         outcome(&mut day, &book(2, 1, 0), RELEASE),

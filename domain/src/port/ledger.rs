@@ -24,8 +24,8 @@ pub struct Request<'a> {
 /// A ledger answers exactly as [`crate::inventory::DepartmentDay`] does.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// Decides commands in the order given and applies them; one answer each. Asked again, a booking's ticket gets the
-    /// same answer ([`crate::Outcome::Repeat`]).
+    /// Decides commands in the order given and applies them; one answer each. Asked again about the same record, it gives
+    /// the same answer; about a later record of a ticket that booked, [`crate::Outcome::Repeat`].
     ///
     /// # Errors
     /// `MayHaveHappened`: ask again. A timeout is unknown, never a no.

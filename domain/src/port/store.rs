@@ -170,6 +170,8 @@ pub struct SeenTicket {
     pub ticket: ticket::Id,
     /// Its first record.
     pub first: Offset,
+    /// When the log took that.
+    pub logged_at: Timestamp,
     /// The session it asked for; `None` when that is not known.
     pub session_id: Option<SessionId>,
 }
@@ -241,7 +243,8 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read.
     async fn decisions(&self, partition: Partition, from: Offset, rows_max: usize) -> Result<Vec<DecisionRow>>;
 
-    /// The newest first records of tickets that a partition saw since `since`, at most `tickets_max`, ascending.
+    /// The newest first records of tickets that a partition saw since `since`, at most `tickets_max`, ascending: bookings
+    /// that repeat no earlier record and were not refused as `duplicate`.
     ///
     /// # Errors
     /// When the store cannot be read.

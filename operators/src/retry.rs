@@ -1,0 +1,64 @@
+//! Patience with an edge that is down.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use orderly_domain::port;
+
+/// Tries a call again for as long as it can still succeed, and tells others that it is waiting.
+#[derive(Clone, Debug, Default)]
+pub struct Retry {
+    waiting: Arc<Mutex<Option<String>>>,
+}
+
+impl Retry {
+    const FIRST_PAUSE: Duration = Duration::from_millis(5);
+    const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+    /// What it waits for, if it does.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<String> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Calls until the answer is final. The call must be safe to make twice.
+    ///
+    /// # Errors
+    /// Those that trying again does not heal: `Fenced`, `Conflict`, `Corrupt`.
+    pub async fn until_final<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> port::Result<T>
+    where
+        F: Future<Output = port::Result<T>>,
+    {
+        let mut pause = Self::FIRST_PAUSE;
+        loop {
+            let error = match call().await {
+                Ok(answer) => {
+                    if pause > Self::FIRST_PAUSE {
+                        tracing::info!(what, "goes on");
+                        self.tell(None);
+                    }
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            match error {
+                port::Error::Fenced { .. } | port::Error::Conflict { .. } | port::Error::Corrupt(_) => {
+                    return Err(error);
+                }
+                port::Error::DidNotHappen(_)
+                | port::Error::MayHaveHappened(_)
+                | port::Error::Overloaded(_)
+                | port::Error::StorageFull(_) => {
+                    tracing::warn!(what, %error, ?pause, "failed, tries again");
+                    self.tell(Some(format!("{what}: {error}")));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Self::PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, waiting: Option<String>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+    }
+}

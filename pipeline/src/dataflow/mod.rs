@@ -1,0 +1,12 @@
+//! The one place where capabilities and frontiers are touched: runs operators, which know neither, on timely.
+
+mod asynchronous;
+mod source;
+mod synchronous;
+
+pub(crate) use asynchronous::{Lanes, asynchronous};
+pub(crate) use source::{Feed, Feeder, feed, source};
+pub(crate) use synchronous::synchronous;
+
+/// A micro-batch's number: 0, 1, 2, … in the order in which the log was read.
+pub(crate) type Epoch = u64;

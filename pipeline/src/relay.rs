@@ -1,0 +1,135 @@
+//! The relay: carries committed decisions from the store to analytics, with offsets of its own. A booking never waits for
+//! it: while the pipeline is busy it makes way, and while analytics is down it waits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use orderly_domain::envelope::{day_number, day_of_number};
+use orderly_domain::port::analytics::Row;
+use orderly_domain::port::store::DecisionRow;
+use orderly_domain::port::{self, Analytics, Pipeline, Store};
+use orderly_domain::{Offset, Partition, Session, SessionId};
+use prometheus::{IntCounter, Registry};
+use tokio::sync::watch;
+
+use crate::metrics::RELAYED_TOTAL;
+
+/// Rows of one partition that are carried at once.
+const PAGE_ROWS: usize = 2_000;
+/// How long it waits when there is nothing to carry, or something failed.
+const IDLE: Duration = Duration::from_millis(250);
+/// How long it makes way for a busy pipeline, between two pages.
+const MAKE_WAY: Duration = Duration::from_millis(50);
+
+/// Carries decisions until it is told to stop.
+pub struct Relay {
+    store: Arc<dyn Store>,
+    analytics: Arc<dyn Analytics>,
+    pipeline: Option<Arc<dyn Pipeline>>,
+    relayed_total: IntCounter,
+    sessions: HashMap<SessionId, Session>,
+    next: HashMap<Partition, Offset>,
+}
+
+impl Relay {
+    /// From `store` to `analytics`, making way for `pipeline`, if one runs in this process.
+    ///
+    /// # Errors
+    /// When its metric's name is taken.
+    pub fn new(
+        store: Arc<dyn Store>,
+        analytics: Arc<dyn Analytics>,
+        pipeline: Option<Arc<dyn Pipeline>>,
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let relayed_total = IntCounter::new(RELAYED_TOTAL, "Decisions carried to analytics.")?;
+        registry.register(Box::new(relayed_total.clone()))?;
+        Ok(Self { store, analytics, pipeline, relayed_total, sessions: HashMap::new(), next: HashMap::new() })
+    }
+
+    /// Runs until `stop` is set.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut known = false;
+        loop {
+            let pause = match self.round(known).await {
+                Ok(carried) => {
+                    known = true;
+                    match carried {
+                        0 => IDLE,
+                        _ if self.pipeline_is_busy() => MAKE_WAY,
+                        _ => Duration::ZERO,
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "analytics lag behind; they catch up once this heals");
+                    known = false;
+                    IDLE
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn pipeline_is_busy(&self) -> bool {
+        self.pipeline.as_ref().is_some_and(|pipeline| {
+            let state = pipeline.state();
+            state.epochs_in_flight * 2 >= state.epochs_in_flight_max
+        })
+    }
+
+    /// Carries a page of every partition that has one, and tells how many rows.
+    async fn round(&mut self, known: bool) -> port::Result<usize> {
+        if !known {
+            self.next = self.analytics.next_offsets().await?.into_iter().collect();
+        }
+        let mut carried = 0;
+        for progress in self.store.progress().await? {
+            let from = self.next.get(&progress.partition).copied().unwrap_or(0);
+            if from >= progress.next_offset {
+                continue;
+            }
+            let rows = self.store.decisions(progress.partition, from, PAGE_ROWS).await?;
+            let Some(last) = rows.last().map(|row| row.decision.position.offset) else { continue };
+            self.learn_sessions(&rows).await?;
+            let rows: Vec<_> = rows.into_iter().map(|row| self.row(row)).collect();
+            self.analytics.append(&rows).await?;
+            self.next.insert(progress.partition, last + 1);
+            self.relayed_total.inc_by(rows.len() as u64);
+            carried += rows.len();
+        }
+        Ok(carried)
+    }
+
+    /// Reads the sessions again when one of these rows names an unknown one. Rows lie before their session's day, so what
+    /// is older than the oldest row is not needed any more.
+    async fn learn_sessions(&mut self, rows: &[DecisionRow]) -> port::Result<()> {
+        let unknown =
+            |row: &DecisionRow| row.decision.session_id.as_ref().is_some_and(|id| !self.sessions.contains_key(id));
+        let Some(first) = rows.iter().find(|row| unknown(row)) else { return Ok(()) };
+        let day = first.decision.logged_at.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let since = day_of_number(day_number(day) - 3).unwrap_or(Date::MIN);
+        let sessions = self.store.sessions(since).await?;
+        self.sessions = sessions.into_iter().map(|state| (state.session.session_id.clone(), state.session)).collect();
+        Ok(())
+    }
+
+    fn row(&self, row: DecisionRow) -> Row {
+        let decision = row.decision;
+        Row {
+            position: decision.position,
+            logged_at: decision.logged_at,
+            decided_at: decision.decided_at,
+            kind: decision.kind,
+            outcome: decision.outcome,
+            repeat: decision.first.is_some(),
+            session: decision.session_id.as_ref().and_then(|id| self.sessions.get(id)).cloned(),
+            session_id: decision.session_id,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Taking partitions over: everything that a start, a restart and a moved partition have in common.
+
+use std::sync::Arc;
+
+use orderly_domain::envelope::{day_number, day_of_number};
+use orderly_domain::inventory::PAST_AFTER_DAYS;
+use orderly_domain::port::store::{Claim, Committed};
+use orderly_domain::port::{self, Fanout, Ledger, Store};
+use orderly_domain::{Partition, Timestamp};
+use orderly_operators::{PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers};
+
+use crate::metrics::Metrics;
+
+/// Decisions that are published again at once.
+const REPUBLISH_ROWS: usize = 2_000;
+
+/// Rebuilds from the store what the operators keep in memory.
+pub(crate) struct Takeover {
+    pub store: Arc<dyn Store>,
+    pub ledger: Arc<dyn Ledger>,
+    pub fanout: Arc<dyn Fanout>,
+    pub owner: String,
+    pub recent: RecentTickets,
+    pub takeovers: Takeovers,
+    pub memory: SessionMemory,
+    pub marks: PublishedMarks,
+    pub retry: Retry,
+    pub metrics: Metrics,
+}
+
+impl Takeover {
+    /// Fences the partitions off from whoever had them, restores dedup, admit and the ledger, and publishes outcomes that
+    /// may have been lost between their commit and their publication. Nothing of these partitions may be in flight.
+    pub(crate) async fn assume(&self, partitions: &[Partition]) -> port::Result<Vec<Claim>> {
+        let claims = self.retry.until_final("store claim", || self.store.claim(partitions, &self.owner)).await?;
+        let mut decided_until = Vec::new();
+        for claim in &claims {
+            self.restore_tickets(claim).await?;
+            self.marks.start(claim.partition, claim.fence, claim.published_offset);
+            self.publish_again(claim).await?;
+            decided_until.extend(self.last_decided(claim).await?);
+        }
+        // Records that are still in the log were written after those that are decided, however long ago that was.
+        if let Some(oldest) = decided_until.into_iter().min() {
+            self.restore_inventory(partitions, oldest).await?;
+        }
+        tracing::info!(partitions = claims.len(), "took partitions over");
+        Ok(claims)
+    }
+
+    async fn restore_tickets(&self, claim: &Claim) -> port::Result<()> {
+        let everything = Timestamp::from_micros(i64::MIN);
+        let seen = self.store.seen_tickets(claim.partition, everything, self.recent.tickets_max).await?;
+        self.takeovers.leave(claim.partition, claim.fence, seen);
+        Ok(())
+    }
+
+    async fn last_decided(&self, claim: &Claim) -> port::Result<Option<Timestamp>> {
+        let Some(last) = claim.next_offset.checked_sub(1) else { return Ok(None) };
+        let row = self.store.decisions(claim.partition, last, 1).await?;
+        Ok(row.first().map(|row| row.decision.logged_at))
+    }
+
+    async fn restore_inventory(&self, partitions: &[Partition], oldest: Timestamp) -> port::Result<()> {
+        let today = oldest.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let past_days = i32::try_from(PAST_AFTER_DAYS).expect("a few days") + 1;
+        let since = day_of_number(day_number(today) - past_days).unwrap_or(jiff::civil::Date::MIN);
+        let snapshots = self.store.snapshots(partitions, since).await?;
+        self.memory.restore(&snapshots);
+        self.ledger.restore(snapshots).await
+    }
+
+    async fn publish_again(&self, claim: &Claim) -> port::Result<()> {
+        let mut from = claim.published_offset;
+        while from < claim.next_offset {
+            let rows = self.store.decisions(claim.partition, from, REPUBLISH_ROWS).await?;
+            let Some(last) = rows.last() else { break };
+            from = last.decision.position.offset + 1;
+            self.metrics.republished_total.inc_by(rows.len() as u64);
+            let committed: Arc<[Committed]> = rows.into_iter().map(|row| row.decision).collect();
+            self.retry.until_final("fan-out", || self.fanout.publish(Arc::clone(&committed))).await?;
+        }
+        self.marks.advance(claim.partition, from);
+        Ok(())
+    }
+}
