@@ -1,1 +1,3 @@
 //! Adapters of the fan-out port.
+
+pub mod memory;

@@ -1,1 +1,3 @@
 //! Adapters of the ledger port.
+
+pub mod memory;

@@ -1,1 +1,3 @@
 //! Adapters of the intent log port.
+
+pub mod sqlite;
