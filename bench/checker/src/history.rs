@@ -1,0 +1,220 @@
+//! The log and the decisions on it, side by side, in the one order in which they were decided.
+
+use std::collections::VecDeque;
+
+use orderly_domain::port::Error;
+use orderly_domain::port::log::{Delivery, Extent, IntentLog, LogReader, Record};
+use orderly_domain::port::store::{DecisionRow, Progress, Store};
+use orderly_domain::{Offset, Position, Timestamp};
+
+use crate::report::{Invariant, Report};
+
+/// Records or decisions of a partition that are in memory at a time.
+const PAGE: usize = 1_000;
+
+/// One place in the log, with what lies there and what came of it.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    pub(crate) position: Position,
+    pub(crate) logged_at: Timestamp,
+    /// `None` when the log has dropped it, or never had it.
+    pub(crate) record: Option<Record>,
+    /// `None` when it is missing.
+    pub(crate) decision: Option<DecisionRow>,
+}
+
+/// Everything below the store's progress, merged over the partitions by (log time, position).
+pub(crate) struct History<'a> {
+    log: &'a dyn IntentLog,
+    store: &'a dyn Store,
+    lanes: Vec<Lane>,
+}
+
+impl<'a> History<'a> {
+    pub(crate) fn new(log: &'a dyn IntentLog, store: &'a dyn Store) -> Self {
+        Self { log, store, lanes: Vec::new() }
+    }
+
+    /// Goes on up to this progress, which was read before the extents.
+    pub(crate) async fn extend(
+        &mut self,
+        progress: &[Progress],
+        extents: &[Extent],
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for Progress { partition, next_offset, .. } in progress {
+            let Some(extent) = extents.iter().find(|extent| extent.partition == *partition) else {
+                let row = format!("the store has decisions of partition {partition}, which the log does not have");
+                report.violated(Invariant::ExactlyOnce, row);
+                continue;
+            };
+            match self.lanes.iter_mut().find(|lane| lane.extent.partition == *partition) {
+                Some(lane) => {
+                    lane.bound = *next_offset;
+                    lane.extent.end = extent.end;
+                }
+                None => self.lanes.push(Lane::open(self.log, *extent, *next_offset).await?),
+            }
+        }
+        let decided = |partition| {
+            progress.iter().find(|progress| progress.partition == partition).map_or(0, |progress| progress.next_offset)
+        };
+        report.in_flight =
+            extents.iter().map(|extent| extent.end.saturating_sub(decided(extent.partition).max(extent.start))).sum();
+        Ok(())
+    }
+
+    /// Whether the log has dropped records, so that it cannot be decided again from its start.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.extent.start > 0)
+    }
+
+    /// The next place, up to the progress that was given last.
+    pub(crate) async fn next(&mut self, report: &mut Report) -> Result<Option<Moment>, Error> {
+        let mut earliest: Option<(Timestamp, Position, usize)> = None;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.head.is_none() {
+                lane.head = lane.find_head(self.store, report).await?;
+            }
+            if let Some((logged_at, position)) = lane.head
+                && earliest.is_none_or(|(at, place, _)| (logged_at, position) < (at, place))
+            {
+                earliest = Some((logged_at, position, index));
+            }
+        }
+        Ok(earliest.map(|(logged_at, position, index)| {
+            let (record, decision) = self.lanes[index].take(position);
+            Moment { position, logged_at, record, decision }
+        }))
+    }
+
+    /// Looks at what lies at and above each partition's progress. Only true of a store that stands still.
+    pub(crate) async fn check_progress(
+        &self,
+        progress: &[Progress],
+        idle: bool,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for Progress { partition, next_offset, published_offset, .. } in progress {
+            report.looked_at(Invariant::AtomicProgress, 1);
+            if published_offset > next_offset {
+                let row = format!(
+                    "partition {partition}: published up to {published_offset}, decided only up to {next_offset}"
+                );
+                report.violated(Invariant::AtomicProgress, row);
+            }
+            if let Some(row) = self.store.decisions(*partition, *next_offset, 1).await?.first() {
+                let row = format!("{} is decided, though next_offset is {next_offset}", row.decision.position);
+                report.violated(Invariant::AtomicProgress, row);
+            }
+        }
+        if idle && report.in_flight > 0 {
+            let row = format!("{} records of the log are not decided though all should be", report.in_flight);
+            report.violated(Invariant::NoLoss, row);
+        }
+        Ok(())
+    }
+}
+
+/// One partition.
+struct Lane {
+    extent: Extent,
+    /// The first offset that is not looked at.
+    bound: Offset,
+    /// The first offset that is not told of.
+    next: Offset,
+    /// The next place to tell of, once it is found.
+    head: Option<(Timestamp, Position)>,
+    reader: Box<dyn LogReader>,
+    records: VecDeque<Record>,
+    decisions: VecDeque<DecisionRow>,
+    last_logged_at: Timestamp,
+}
+
+impl Lane {
+    async fn open(log: &dyn IntentLog, extent: Extent, bound: Offset) -> Result<Self, Error> {
+        let mut reader = log.reader().await?;
+        while !matches!(reader.next(1).await?, Delivery::Assigned(_)) {}
+        reader.seek(&[(extent.partition, extent.start)]).await?;
+        Ok(Self {
+            extent,
+            bound,
+            next: 0,
+            head: None,
+            reader,
+            records: VecDeque::new(),
+            decisions: VecDeque::new(),
+            last_logged_at: Timestamp::from_micros(i64::MIN),
+        })
+    }
+
+    /// The next place that has a record or a decision.
+    async fn find_head(
+        &mut self,
+        store: &dyn Store,
+        report: &mut Report,
+    ) -> Result<Option<(Timestamp, Position)>, Error> {
+        let partition = self.extent.partition;
+        if self.next >= self.bound {
+            return Ok(None);
+        }
+        if self.decisions.is_empty() {
+            self.decisions = store.decisions(partition, self.next, PAGE).await?.into();
+        }
+        let decision = self.decisions.front().map(|row| (row.decision.position.offset, row.decision.logged_at));
+        let Some(decision) = decision.filter(|(offset, _)| *offset < self.bound) else {
+            let row = format!("partition {partition}: next_offset is {}, decisions end at {}", self.bound, self.next);
+            report.violated(Invariant::AtomicProgress, row);
+            self.next = self.bound;
+            return Ok(None);
+        };
+        self.records.retain(|record| record.position.offset >= self.next);
+        if self.records.is_empty() && self.next.max(self.extent.start) < self.extent.end {
+            self.read_records().await?;
+        }
+        let record = self.records.front().map(|record| (record.position.offset, record.logged_at));
+        let (offset, logged_at) = record.filter(|(offset, _)| *offset <= decision.0).unwrap_or(decision);
+        if offset > self.next {
+            let row = format!("partition {partition}: records {}..{offset} have no decision", self.next);
+            report.violated(Invariant::NoLoss, row);
+            self.next = offset;
+        }
+        let position = Position { partition, offset };
+        if offset >= self.extent.end {
+            let row = format!("{position} is decided, but the log ends at {}", self.extent.end);
+            report.violated(Invariant::ExactlyOnce, row);
+        }
+        if logged_at < self.last_logged_at {
+            let row = format!("{position}: its log time lies before that of the record ahead of it");
+            report.violated(Invariant::InOrder, row);
+        }
+        self.last_logged_at = logged_at;
+        Ok(Some((logged_at, position)))
+    }
+
+    /// What lies at the head, which is told of with this.
+    fn take(&mut self, head: Position) -> (Option<Record>, Option<DecisionRow>) {
+        self.head = None;
+        self.next = head.offset + 1;
+        let record = self.records.pop_front_if(|record| record.position == head);
+        (record, self.decisions.pop_front_if(|row| row.decision.position == head))
+    }
+
+    /// Reads records from `next` on, of which the log has at least one.
+    async fn read_records(&mut self) -> Result<(), Error> {
+        while self.records.is_empty() {
+            match self.reader.next(PAGE).await? {
+                Delivery::Records(records) => {
+                    self.records = records.into_iter().filter(|record| record.position.offset >= self.next).collect();
+                }
+                Delivery::Assigned(_) => {}
+                Delivery::Revoked(_) => {
+                    let partition = self.extent.partition;
+                    let cause = format!("the reader lost partition {partition} during the check; check again");
+                    return Err(Error::DidNotHappen(cause));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! Compares each decision with its record and with what the rules answer.
+
+use std::collections::BTreeMap;
+
+use orderly_domain::command::Kind;
+use orderly_domain::port::store::{Committed, DecisionRow};
+use orderly_domain::{
+    Book, Command, Offset, Outcome, Partition, Reason, SessionId, Timestamp, envelope, partition_of, ticket,
+};
+
+use crate::history::Moment;
+use crate::report::{Invariant, Report};
+use crate::rules::Rules;
+use crate::{Error, Options};
+
+/// The first record of a ticket in a partition.
+#[derive(Clone, Debug)]
+struct First {
+    offset: Offset,
+    logged_at: Timestamp,
+    /// Index in `Judge::sessions`.
+    session: u32,
+    outcome: Outcome,
+}
+
+/// What a record may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Fresh(Outcome),
+    Repeat { first: Offset, outcome: Outcome },
+}
+
+impl Answer {
+    fn is_that_of(&self, decision: &Committed) -> bool {
+        match self {
+            Self::Fresh(outcome) => decision.first.is_none() && decision.outcome == *outcome,
+            Self::Repeat { first, outcome } => decision.first == Some(*first) && decision.outcome == *outcome,
+        }
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fresh(outcome) => f.write_str(&in_words(outcome)),
+            Self::Repeat { first, outcome } => write!(f, "{} again, as at offset {first}", in_words(outcome)),
+        }
+    }
+}
+
+/// Goes through the history once.
+pub(crate) struct Judge {
+    partitions: u16,
+    options: Options,
+    rules: Rules,
+    replaying: bool,
+    firsts: BTreeMap<(Partition, ticket::Id), First>,
+    sessions: BTreeMap<SessionId, u32>,
+}
+
+impl Judge {
+    pub(crate) fn new(partitions: u16, options: Options) -> Self {
+        Self {
+            partitions,
+            options,
+            rules: Rules::default(),
+            replaying: true,
+            firsts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// What the decisions that were judged so far amount to.
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Whether the log is decided again.
+    pub(crate) const fn is_replaying(&self) -> bool {
+        self.replaying
+    }
+
+    /// Gives up on deciding the log again: its beginning is gone.
+    pub(crate) fn stop_replaying(&mut self, report: &mut Report) {
+        self.replaying = false;
+        for invariant in [Invariant::InOrder, Invariant::Deterministic] {
+            report.skip(invariant, "the log was trimmed: its beginning, from which to decide it again, is gone");
+        }
+    }
+
+    pub(crate) fn judge(&mut self, moment: Moment, report: &mut Report) -> Result<(), Error> {
+        let Moment { position, logged_at, record, decision } = moment;
+        let command = match record.as_ref().map(|record| envelope::decode(&record.payload)) {
+            Some(Ok(intent)) => Some(intent.command)
+                .filter(|command| partition_of(command.doctor_id(), self.partitions) == position.partition),
+            Some(Err(source @ envelope::Error::TooNew { .. })) => return Err(Error::TooNew { position, source }),
+            Some(Err(envelope::Error::Malformed(_))) | None => None,
+        };
+        report.looked_at(Invariant::NoLoss, u64::from(record.is_some()));
+        let Some(row) = decision else {
+            report.violated(Invariant::NoLoss, format!("{position} has no decision"));
+            return Ok(());
+        };
+        report.looked_at(Invariant::ExactlyOnce, 1);
+        if record.is_some() {
+            if let Some(difference) = difference(&row, command.as_ref(), logged_at) {
+                let row = format!("{position}: the decision is on another record: {difference}");
+                report.violated(Invariant::ExactlyOnce, row);
+            }
+            if self.replaying {
+                self.compare(&row, command.as_ref(), report);
+            }
+        }
+        self.rules.follow(&row, command.as_ref());
+        Ok(())
+    }
+
+    fn compare(&mut self, row: &DecisionRow, command: Option<&Command>, report: &mut Report) {
+        let decision = &row.decision;
+        let answers = match command {
+            None => vec![Answer::Fresh(Outcome::Rejected(Reason::Malformed))],
+            Some(Command::Book(book)) => {
+                report.looked_at(Invariant::InOrder, 1);
+                self.book(book, decision)
+            }
+            Some(command) => vec![Answer::Fresh(self.rules.expect(command, decision.logged_at))],
+        };
+        report.looked_at(Invariant::Deterministic, 1);
+        if !answers.iter().any(|answer| answer.is_that_of(decision)) {
+            let broken = self.broken(&answers[0], decision);
+            let session = decision.session_id.as_ref().map_or("no session", SessionId::as_str);
+            let kind = decision.kind.as_str();
+            let told = in_words(&decision.outcome);
+            let row =
+                format!("{}: {kind} on {session} was told {told}; by the rules: {}", decision.position, answers[0]);
+            report.violated(broken, row);
+        }
+    }
+
+    /// What a booking may be answered, the likeliest first, and remembers it if it is its ticket's first.
+    fn book(&mut self, book: &Book, decision: &Committed) -> Vec<Answer> {
+        let Committed { position, logged_at, .. } = *decision;
+        let ids = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        let session = *self.sessions.entry(book.session.session_id.clone()).or_insert(ids);
+        let key = (position.partition, book.ticket);
+        let fresh = match self.rules.expect(&Command::Book(book.clone()), logged_at) {
+            Outcome::Repeat { first } => {
+                let outcome = self.firsts.get(&key).map_or(decision.outcome, |seen| seen.outcome);
+                Answer::Repeat { first, outcome }
+            }
+            outcome => Answer::Fresh(outcome),
+        };
+        let mut answers = Vec::with_capacity(2);
+        let mut forgotten = true;
+        if let Some(first) = self.firsts.get(&key) {
+            // A ticket that booked elsewhere is refused as a duplicate however often it is asked; nobody needs to
+            // remember the first refusal.
+            forgotten = first.outcome == Outcome::Rejected(Reason::Duplicate)
+                || position.offset - first.offset > self.options.repeats_known_records
+                || logged_at.since(first.logged_at) > self.options.repeats_known_for;
+            if first.session == session {
+                answers.push(Answer::Repeat { first: first.offset, outcome: first.outcome });
+            } else {
+                answers.push(Answer::Fresh(Outcome::Rejected(Reason::Duplicate)));
+            }
+        }
+        if forgotten {
+            answers.push(fresh);
+        }
+        let decided_afresh = decision.first.is_none() && decision.outcome != Outcome::Rejected(Reason::Duplicate);
+        if !self.firsts.contains_key(&key) || (forgotten && decided_afresh) {
+            let first = First { offset: position.offset, logged_at, session, outcome: decision.outcome };
+            self.firsts.insert(key, first);
+        }
+        answers
+    }
+
+    /// Which invariant a wrong answer breaks.
+    fn broken(&self, expected: &Answer, decision: &Committed) -> Invariant {
+        let expected_reason = match expected {
+            Answer::Fresh(outcome) => outcome.reason(),
+            Answer::Repeat { .. } => None,
+        };
+        match (expected, decision.outcome) {
+            (Answer::Repeat { .. }, _) => Invariant::ExactlyOnce,
+            (_, Outcome::Booked { .. }) if decision.kind == Kind::Book && decision.first.is_some() => {
+                Invariant::ExactlyOnce
+            }
+            (_, Outcome::Booked { .. }) if expected_reason == Some(Reason::Duplicate) => Invariant::ExactlyOnce,
+            (_, Outcome::Booked { .. }) if expected_reason == Some(Reason::AlreadyBooked) => Invariant::OnePerPatient,
+            (_, Outcome::Booked { number }) if self.is_oversold(decision, number) => Invariant::NoOversell,
+            (Answer::Fresh(Outcome::Booked { .. }), Outcome::Booked { .. } | Outcome::Rejected(Reason::SoldOut)) => {
+                Invariant::InOrder
+            }
+            _ => Invariant::Deterministic,
+        }
+    }
+
+    fn is_oversold(&self, decision: &Committed, number: u32) -> bool {
+        let clinic = decision.session_id.as_ref().and_then(|session_id| self.rules.clinics.get(session_id));
+        clinic.is_some_and(|clinic| {
+            let capacity = clinic.session.as_ref().map_or(u32::MAX, |session| session.capacity);
+            clinic.is_taken(number) || !(1..=capacity).contains(&number)
+        })
+    }
+}
+
+/// How a decision differs from the record whose place it has, if it does.
+fn difference(row: &DecisionRow, command: Option<&Command>, logged_at: Timestamp) -> Option<String> {
+    let decision = &row.decision;
+    let kind = command.map_or(Kind::Malformed, Command::kind);
+    let ticket = command.and_then(Command::ticket);
+    let patient_id = command.and_then(Command::patient_id);
+    if decision.logged_at != logged_at {
+        return Some(format!("it has log time {}, the record {logged_at}", decision.logged_at));
+    }
+    if decision.kind != kind {
+        return Some(format!("it is a {}, the record a {}", decision.kind.as_str(), kind.as_str()));
+    }
+    if decision.ticket != ticket {
+        return Some("it has another ticket".to_owned());
+    }
+    if row.patient_id.as_ref() != patient_id {
+        return Some("it has another patient".to_owned());
+    }
+    match (&decision.session_id, command.map(Command::session_id)) {
+        (Some(told), Some(asked)) if told != asked => Some(format!("it is on session {told}, the record on {asked}")),
+        _ => None,
+    }
+}
+
+fn in_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Booked { number } => format!("booked {number}"),
+        Outcome::Cancelled { number } => format!("cancelled {number}"),
+        Outcome::Rejected(reason) => reason.to_string(),
+        Outcome::Applied => "applied".to_owned(),
+        Outcome::Repeat { first } => format!("repeat of offset {first}"),
+    }
+}

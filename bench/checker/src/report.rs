@@ -1,0 +1,149 @@
+//! What a check found.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// How many violations of one invariant are written out; all are counted.
+pub const VIOLATIONS_SHOWN_MAX: usize = 20;
+
+/// Something that must be true, and shows in the log, the store or the analytics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invariant {
+    /// Active appointments never exceed the capacity; their numbers are distinct and lie in 1..=capacity.
+    NoOversell,
+    /// Every record below a partition's progress has a decision.
+    NoLoss,
+    /// Decisions mirror the log one to one, and each takes effect once.
+    ExactlyOnce,
+    /// A patient holds at most one active appointment in the scope of a session's rule.
+    OnePerPatient,
+    /// Numbers go out in the order of the log; nobody is told "full" while one is free.
+    InOrder,
+    /// A partition's next offset says exactly how far its decisions are, and nothing unpublished lies beyond it.
+    AtomicProgress,
+    /// What a session counts as booked is what its appointments hold.
+    Conserved,
+    /// Analytics hold every decision.
+    AnalyticsAgree,
+    /// Deciding the log again gives the same decisions.
+    Deterministic,
+}
+
+impl Invariant {
+    /// Every one, in the blueprint's order.
+    pub const ALL: [Self; 9] = [
+        Self::NoOversell,
+        Self::NoLoss,
+        Self::ExactlyOnce,
+        Self::OnePerPatient,
+        Self::InOrder,
+        Self::AtomicProgress,
+        Self::Conserved,
+        Self::AnalyticsAgree,
+        Self::Deterministic,
+    ];
+
+    /// Its number in `docs/ARCHITECTURE.md`.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::NoOversell => 1,
+            Self::NoLoss => 2,
+            Self::ExactlyOnce => 3,
+            Self::OnePerPatient => 4,
+            Self::InOrder => 5,
+            Self::AtomicProgress => 6,
+            Self::Conserved => 9,
+            Self::AnalyticsAgree => 10,
+            Self::Deterministic => 12,
+        }
+    }
+
+    /// What it says, in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::NoOversell => "no oversell",
+            Self::NoLoss => "no loss",
+            Self::ExactlyOnce => "exactly once",
+            Self::OnePerPatient => "one per patient",
+            Self::InOrder => "in order",
+            Self::AtomicProgress => "atomic progress",
+            Self::Conserved => "conserved",
+            Self::AnalyticsAgree => "analytics agree",
+            Self::Deterministic => "deterministic",
+        }
+    }
+
+    /// What is counted as checked.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::NoOversell | Self::Conserved => "sessions",
+            Self::NoLoss | Self::Deterministic => "records",
+            Self::ExactlyOnce | Self::AnalyticsAgree => "decisions",
+            Self::OnePerPatient => "appointments",
+            Self::InOrder => "bookings",
+            Self::AtomicProgress => "partitions",
+        }
+    }
+}
+
+/// What was found of one invariant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How many things were looked at; [`Invariant::unit`] says what.
+    pub checked: u64,
+    /// How many break it.
+    pub violations: u64,
+    /// The first [`VIOLATIONS_SHOWN_MAX`] that do.
+    pub rows: Vec<String>,
+    /// Why it was not checked, or not wholly.
+    pub skipped: Option<String>,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// By invariant; one that was not looked at is missing.
+    pub findings: BTreeMap<Invariant, Finding>,
+    /// Records that are in the log and not decided yet.
+    pub in_flight: u64,
+}
+
+impl Report {
+    /// Whether nothing was found that breaks an invariant.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.findings.values().all(|finding| finding.violations == 0)
+    }
+
+    /// The invariants that are broken.
+    pub fn broken(&self) -> impl Iterator<Item = Invariant> {
+        self.findings.iter().filter(|(_, finding)| finding.violations > 0).map(|(invariant, _)| *invariant)
+    }
+
+    /// How many things were looked at for an invariant.
+    #[must_use]
+    pub fn checked(&self, invariant: Invariant) -> u64 {
+        self.findings.get(&invariant).map_or(0, |finding| finding.checked)
+    }
+
+    pub(crate) fn looked_at(&mut self, invariant: Invariant, count: u64) {
+        self.findings.entry(invariant).or_default().checked += count;
+    }
+
+    pub(crate) fn violated(&mut self, invariant: Invariant, row: String) {
+        let finding = self.findings.entry(invariant).or_default();
+        finding.violations += 1;
+        if finding.rows.len() < VIOLATIONS_SHOWN_MAX {
+            finding.rows.push(row);
+        }
+    }
+
+    pub(crate) fn skip(&mut self, invariant: Invariant, cause: &str) {
+        self.findings.entry(invariant).or_default().skipped = Some(cause.to_owned());
+    }
+}
