@@ -1,0 +1,46 @@
+# Every command of the project. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-code test-rush lint fmt check replay bench clean-data
+
+# Where `make run` listens, on the loopback address.
+PORT ?= 8080
+# EXIT=1 ends `make run` after the rush, with its verdict as exit status.
+EXIT ?= 0
+# The data folder that `make check` looks at.
+DATA ?= .dev/run
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build, start the demo hospital, play a 20-second rush, stay up (PORT=8080, EXIT=1 to end after the rush)
+	@PORT=$(PORT) EXIT=$(EXIT) bench/run.sh
+
+build: ## build everything in release mode
+	cargo build --release --bins -p orderly -p orderly-bench
+
+test: test-code test-rush ## everything: the tests, then a short rush against a real server
+
+test-code: ## unit, property, conformance and integration tests
+	cargo test --workspace
+
+test-rush: ## a short rush against a real server on a free port, judged by the checker
+	@PORT=free EXIT=1 RUSH_SECONDS=8 DATA=.dev/test bench/run.sh
+
+lint: ## format, clippy, documentation, links, shell scripts, licences; a warning is an error
+	@bench/lint.sh
+
+fmt: ## format the code
+	cargo fmt --all
+
+check: ## verify every invariant of a data folder (DATA=.dev/run)
+	cargo run --release -q -p orderly -- check --data $(DATA)
+
+replay: ## decide 66,964 real bookings of a city's clinics and verify every invariant
+	@bench/replay.sh
+
+bench: ## measure, as ratios from one run on this machine
+	cargo run --release -q -p orderly-bench -- limits
+
+clean-data: ## remove the data of former runs
+	rm -rf .dev
