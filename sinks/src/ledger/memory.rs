@@ -51,7 +51,7 @@ impl Days {
             (Command::Book(book), Outcome::Booked { .. }) => {
                 self.change(&book.session, |day| day.undo_booking(&book.session.session_id, book.ticket));
             }
-            (Command::OpenSession(session), _) => {
+            (Command::OpenSession(session), Outcome::Applied) => {
                 self.change(&session.reference(), |day| day.forget(&session.session_id));
             }
             _ => {}
