@@ -1,1 +1,15 @@
-//! orderly-bench
+//! Loads a running server through its API, and measures it: the [`rush`] is a release with invented demand, the
+//! [`replay`] decides real bookings and compares the outcome with what must come out.
+
+pub mod api;
+pub mod client;
+pub mod demand;
+pub mod latency;
+pub mod machine;
+pub mod plot;
+pub mod replay;
+pub mod rush;
+pub mod schedule;
+mod table;
+pub mod timeline;
+pub mod verdict;

@@ -1,0 +1,339 @@
+//! The calls of the API that a load client makes, and the parts of their answers that it reads.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, StatusCode};
+use jiff::civil::Date;
+use orderly_domain::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Answer, Client, Error, Stream};
+
+/// The longest pause that an answer can ask for; a longer `Retry-After` is cut to it.
+pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// The pause when an answer does not say how long.
+const PAUSE_UNKNOWN: Duration = Duration::from_millis(200);
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Books.
+    Patient,
+    /// Opens sessions and sees the pipeline.
+    Ops,
+}
+
+/// Where a ticket is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not decided.
+    Queued,
+    /// It holds a number.
+    Booked,
+    /// It was refused.
+    Rejected,
+    /// It held a number.
+    Cancelled,
+}
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Place {
+    /// The partition.
+    pub partition: u16,
+    /// The offset in it.
+    pub offset: u64,
+}
+
+/// A ticket.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ticket {
+    /// The patient's handle.
+    pub ticket: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Why it was refused.
+    pub reason: Option<String>,
+    /// The number it holds or held.
+    pub number: Option<u32>,
+    /// When it was decided, by the server's clock.
+    pub decided_at: Option<Timestamp>,
+    /// Where its intent lies.
+    pub log: Option<Place>,
+}
+
+impl Ticket {
+    /// Whether it has an outcome.
+    #[must_use]
+    pub fn decided(&self) -> bool {
+        self.status != Status::Queued
+    }
+}
+
+/// A session.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Session {
+    /// Its identifier.
+    pub session_id: String,
+    /// Its doctor.
+    pub doctor_id: String,
+    /// Its department.
+    pub department: String,
+    /// Its local day.
+    pub day: Date,
+    /// How many numbers it has.
+    pub capacity: u32,
+    /// How many are free.
+    pub remaining: u32,
+    /// `open`, `closed` or `scheduled`.
+    pub state: String,
+}
+
+/// How an attempt to book or to cancel was answered.
+#[derive(Debug)]
+pub enum Submission {
+    /// The log has it; the ticket is decided if it was waited for.
+    Accepted(Ticket),
+    /// 429: come back after the pause.
+    Throttled(Duration),
+    /// 503: come back after the pause.
+    Shed(Duration),
+    /// Any other answer: the status and what it says. Trying again does not help.
+    Refused(String),
+}
+
+/// The server's API.
+#[derive(Debug)]
+pub struct Api {
+    client: Client,
+}
+
+impl Api {
+    /// Speaks through `client`.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// A token of the server's demo issuer, as the value of an `Authorization` header.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or issues no demo tokens.
+    pub async fn token(&self, sub: &str, role: Role) -> anyhow::Result<HeaderValue> {
+        #[derive(Serialize)]
+        struct Wanted<'a> {
+            sub: &'a str,
+            role: Role,
+        }
+        #[derive(Deserialize)]
+        struct Token {
+            access_token: String,
+        }
+        let body = serde_json::to_vec(&Wanted { sub, role })?;
+        let answer = self.client.send(json(Method::POST, "/v1/demo/token", body.into())?).await?;
+        if answer.status != StatusCode::OK {
+            bail!("no demo token ({}); start the server with `orderly serve --demo`", say(&answer));
+        }
+        let token: Token =
+            serde_json::from_slice(&answer.body).context("the demo token's answer was not understood")?;
+        Ok(HeaderValue::from_str(&format!("Bearer {}", token.access_token))?)
+    }
+
+    /// Books. With `wait` it asks the server to answer only when the ticket is decided, for at most that long.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn book(
+        &self,
+        bearer: &HeaderValue,
+        key: &HeaderValue,
+        body: &Bytes,
+        wait: Option<Duration>,
+    ) -> Result<Submission, Error> {
+        let mut request = authorised(Method::POST, "/v1/bookings", bearer, body.clone())?;
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        request.headers_mut().insert("idempotency-key", key.clone());
+        if let Some(wait) = wait {
+            let value = HeaderValue::from_str(&format!("wait={}", wait.as_secs()));
+            request.headers_mut().insert("prefer", value.map_err(|error| Error::Broken(error.into()))?);
+        }
+        self.client.send(request).await.map(|answer| submission(&answer))
+    }
+
+    /// Asks for a cancellation.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn cancel(&self, bearer: &HeaderValue, ticket: &str) -> Result<Submission, Error> {
+        let request = authorised(Method::DELETE, &format!("/v1/tickets/{ticket}"), bearer, Bytes::new())?;
+        self.client.send(request).await.map(|answer| submission(&answer))
+    }
+
+    /// Looks a ticket up, and waits up to `wait` for its outcome.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ticket(&self, bearer: &HeaderValue, ticket: &str, wait: Duration) -> Result<Submission, Error> {
+        let path = format!("/v1/tickets/{ticket}?wait_ms={}", wait.as_millis());
+        self.client.send(authorised(Method::GET, &path, bearer, Bytes::new())?).await.map(|answer| submission(&answer))
+    }
+
+    /// Follows a ticket's events; `None` when all streams are in use.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn events(&self, bearer: &HeaderValue, ticket: &str) -> Result<Option<Stream>, Error> {
+        let request = authorised(Method::GET, &format!("/v1/tickets/{ticket}/events"), bearer, Bytes::new())?;
+        self.client.stream(request).await
+    }
+
+    /// Sessions, all or those that a query selects.
+    ///
+    /// # Errors
+    /// When there is no answer, or not the one expected.
+    pub async fn sessions(&self, department: Option<&str>) -> anyhow::Result<Vec<Session>> {
+        #[derive(Deserialize)]
+        struct Page {
+            sessions: Vec<Session>,
+        }
+        let path = department.map_or_else(
+            || "/v1/sessions".to_owned(),
+            |department| format!("/v1/sessions?department={}", percent_encoded(department)),
+        );
+        let answer = self.client.send(plain(&path)?).await?;
+        if answer.status != StatusCode::OK {
+            bail!("the sessions could not be listed: {}", say(&answer));
+        }
+        let page: Page = serde_json::from_slice(&answer.body).context("the list of sessions was not understood")?;
+        Ok(page.sessions)
+    }
+
+    /// Opens sessions; `ndjson` has one a line.
+    ///
+    /// # Errors
+    /// When there is no answer, or not the one expected.
+    pub async fn open_sessions(&self, bearer: &HeaderValue, ndjson: String) -> anyhow::Result<()> {
+        let body = Bytes::from(ndjson);
+        loop {
+            let mut request = authorised(Method::PUT, "/v1/sessions", bearer, body.clone())?;
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+            let answer = self.client.send(request).await?;
+            match answer.status {
+                StatusCode::ACCEPTED => return Ok(()),
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                    tokio::time::sleep(pause(&answer)).await;
+                }
+                _ => bail!("the sessions could not be opened: {}", say(&answer)),
+            }
+        }
+    }
+
+    /// The server's resident memory in bytes, from its metrics; `None` when it does not tell.
+    pub async fn resident_bytes(&self) -> Option<u64> {
+        let answer = self.client.send(plain("/metrics").ok()?).await.ok()?;
+        resident_bytes(std::str::from_utf8(&answer.body).ok()?)
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+fn plain(path: &str) -> Result<Request<Full<Bytes>>, Error> {
+    Request::get(path).body(Full::default()).map_err(|error| Error::Broken(error.into()))
+}
+
+fn json(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
+    let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, JSON).body(Full::new(body));
+    request.map_err(|error| Error::Broken(error.into()))
+}
+
+fn authorised(method: Method, path: &str, bearer: &HeaderValue, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
+    let request =
+        Request::builder().method(method).uri(path).header(AUTHORIZATION, bearer.clone()).body(Full::new(body));
+    request.map_err(|error| Error::Broken(error.into()))
+}
+
+fn submission(answer: &Answer) -> Submission {
+    match answer.status {
+        StatusCode::OK | StatusCode::ACCEPTED => match serde_json::from_slice(&answer.body) {
+            Ok(ticket) => Submission::Accepted(ticket),
+            Err(error) => Submission::Refused(format!("an answer that is no ticket ({error}): {}", say(answer))),
+        },
+        StatusCode::TOO_MANY_REQUESTS => Submission::Throttled(pause(answer)),
+        StatusCode::SERVICE_UNAVAILABLE => Submission::Shed(pause(answer)),
+        _ => Submission::Refused(say(answer)),
+    }
+}
+
+/// How long an answer asks to stay away: the problem's milliseconds, or the header's whole seconds.
+fn pause(answer: &Answer) -> Duration {
+    #[derive(Deserialize)]
+    struct Problem {
+        retry_after_ms: u64,
+    }
+    let exact = serde_json::from_slice(&answer.body).ok().map(|problem: Problem| problem.retry_after_ms);
+    let header = || answer.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs);
+    exact.map(Duration::from_millis).or_else(header).unwrap_or(PAUSE_UNKNOWN).min(PAUSE_MAX)
+}
+
+/// The status and the beginning of the body, for people.
+fn say(answer: &Answer) -> String {
+    let text = String::from_utf8_lossy(&answer.body);
+    format!("{} {}", answer.status, text.chars().take(300).collect::<String>())
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
+fn resident_bytes(metrics: &str) -> Option<u64> {
+    let line = metrics.lines().find(|line| line.starts_with("process_resident_memory_bytes"))?;
+    let value: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    // Prometheus may write it as 1.2e+07.
+    format!("{value:.0}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn reads_the_servers_memory() {
+        let text = "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes 1.2e+07\nother 3\n";
+        assert_eq!(resident_bytes(text), Some(12_000_000));
+        assert_eq!(resident_bytes("other 3\n"), None);
+    }
+
+    #[test]
+    fn encodes_what_a_query_cannot_hold() {
+        assert_eq!(percent_encoded("SÃO PEDRO"), "S%C3%83O%20PEDRO");
+    }
+
+    #[test]
+    fn a_pause_is_what_the_answer_says_within_bounds() {
+        let of = |header: Option<&'static str>, body: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.extend(header.map(|value| (RETRY_AFTER, HeaderValue::from_static(value))));
+            pause(&Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Bytes::from_static(body.as_bytes()) })
+        };
+        assert_eq!(of(None, ""), PAUSE_UNKNOWN);
+        assert_eq!(of(Some("2"), "{}"), Duration::from_secs(2));
+        assert_eq!(of(Some("2"), r#"{"retry_after_ms":1200}"#), Duration::from_millis(1_200));
+        assert_eq!(of(Some("86400"), ""), PAUSE_MAX);
+    }
+}

@@ -1,0 +1,183 @@
+//! A lean HTTP/1.1 client: a bounded set of kept connections. It must cost much less than the server that it loads, on the
+//! same machine.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The longest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a URL that can be called.
+    #[error("{0:?} is not a server's address; use http://HOST:PORT")]
+    Url(String),
+    /// Nothing was sent.
+    #[error("cannot reach {authority}: {source}; is the server running?")]
+    Connect {
+        /// Where to.
+        authority: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The request may have been carried out.
+    #[error("the connection broke before the answer was read: {0}; ask again with the same Idempotency-Key")]
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+    /// The request may have been carried out.
+    #[error("no answer within {} s; ask again with the same Idempotency-Key", .0.as_secs_f64())]
+    Timeout(Duration),
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its whole body.
+    pub body: Bytes,
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// A client of one server.
+#[derive(Debug)]
+pub struct Client {
+    authority: String,
+    host: HeaderValue,
+    timeout: Duration,
+    permits: Arc<Semaphore>,
+    /// Connections that wait for a request; at most as many as there are permits.
+    idle: Mutex<Vec<Sender>>,
+}
+
+impl Client {
+    /// A client of the server at `url`, with at most `connections` connections and `timeout` for one answer.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when the URL is not `http://HOST:PORT`.
+    pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Self, Error> {
+        let invalid = || Error::Url(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| invalid())?;
+        if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
+            return Err(invalid());
+        }
+        let host = uri.host().ok_or_else(invalid)?;
+        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        Ok(Self {
+            host: HeaderValue::from_str(&authority).map_err(|_| invalid())?,
+            authority,
+            timeout,
+            permits: Arc::new(Semaphore::new(connections)),
+            idle: Mutex::new(Vec::with_capacity(connections)),
+        })
+    }
+
+    /// Sends a request on the next free connection and reads the whole answer.
+    ///
+    /// # Errors
+    /// All but [`Error::Url`].
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+        let _permit = self.permits.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
+        tokio::time::timeout(self.timeout, self.exchange(request)).await.map_err(|_| Error::Timeout(self.timeout))?
+    }
+
+    /// Opens a stream on a connection of its own; `None` when all connections are in use.
+    ///
+    /// # Errors
+    /// All but [`Error::Url`].
+    pub async fn stream(&self, request: Request<Full<Bytes>>) -> Result<Option<Stream>, Error> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Ok(None) };
+        let open = async {
+            let mut sender = self.connect().await?;
+            let response =
+                sender.send_request(self.addressed(request)).await.map_err(|error| Error::Broken(error.into()))?;
+            Ok(Some(Stream { response, _sender: sender, _permit: permit }))
+        };
+        tokio::time::timeout(self.timeout, open).await.map_err(|_| Error::Timeout(self.timeout))?
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+        let mut request = self.addressed(request);
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (mut sender, mut kept) = match kept {
+            Some(sender) => (sender, true),
+            None => (self.connect().await?, false),
+        };
+        let response = loop {
+            match sender.try_send_request(request).await {
+                Ok(response) => break response,
+                // A kept connection may have been closed by the server; what was not sent is safe to send again.
+                Err(mut failed) => match failed.take_message() {
+                    Some(unsent) if kept => {
+                        request = unsent;
+                        sender = self.connect().await?;
+                        kept = false;
+                    }
+                    _ => return Err(Error::Broken(failed.into_error().into())),
+                },
+            }
+        };
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Error::Broken)?.to_bytes();
+        if !sender.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        }
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    fn addressed(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+        request.headers_mut().insert(HOST, self.host.clone());
+        request
+    }
+
+    async fn connect(&self) -> Result<Sender, Error> {
+        let refused = |source| Error::Connect { authority: self.authority.clone(), source };
+        let socket = TcpStream::connect(&self.authority).await.map_err(refused)?;
+        socket.set_nodelay(true).map_err(refused)?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| Error::Broken(error.into()))?;
+        // It ends when the sender is dropped or the server closes; what went wrong is told to the sender.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+/// An answer that goes on: its body is read as it comes.
+#[derive(Debug)]
+pub struct Stream {
+    response: Response<Incoming>,
+    _sender: Sender,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Stream {
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The next piece of its body; `None` at its end or when the connection broke.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = self.response.body_mut().frame().await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                return Some(data);
+            }
+        }
+    }
+}

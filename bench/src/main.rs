@@ -1,0 +1,105 @@
+//! `orderly-bench`: load and real input for a running server.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use orderly_bench::{plot, replay, rush, verdict};
+use serde::Serialize;
+
+/// Loads a running Orderly server through its API, and measures it.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play a release's rush: open loop, every accepted ticket followed to its outcome
+    Rush {
+        /// The server
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        url: String,
+        #[command(flatten)]
+        options: rush::Options,
+        #[command(flatten)]
+        verdict: verdict::Options,
+    },
+    /// Decide real bookings and compare the outcome with what must come out; doctors and times of day are invented
+    Replay {
+        /// The server, with a data folder that has not seen this data
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        url: String,
+        #[command(flatten)]
+        options: replay::Options,
+        #[command(flatten)]
+        verdict: verdict::Options,
+        /// Succeed without doing anything when the data is missing
+        #[arg(long)]
+        skip_missing: bool,
+    },
+}
+
+/// One thread is enough for the client, and leaves the machine to the server.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<ExitCode> {
+    let passed = match Arguments::parse().command {
+        Command::Rush { url, options, verdict } => rush(&url, &options, &verdict).await?,
+        Command::Replay { url, options, verdict, skip_missing } => {
+            replay(&url, options, &verdict, skip_missing).await?
+        }
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn rush(url: &str, options: &rush::Options, verdict: &verdict::Options) -> anyhow::Result<bool> {
+    let report = rush::run(url, options).await?;
+    print(&report.to_text())?;
+    write_json(options.json.as_deref(), &report)?;
+    if let Some(path) = &options.plot {
+        let text = format!("{}\n{}", report.machine, report.command);
+        plot::draw(path, "A release's rush, decided", &text, &plot::rush(&report.timeline))?;
+    }
+    Ok(verdict.check()? && report.passed())
+}
+
+async fn replay(
+    url: &str,
+    options: replay::Options,
+    verdict: &verdict::Options,
+    skip_missing: bool,
+) -> anyhow::Result<bool> {
+    let data = options.data_file();
+    if !data.exists() {
+        let missing = format!(
+            "there are no bookings at {}; name the file by --data-file or its folder by {}",
+            data.display(),
+            replay::DATA_FOLDER
+        );
+        anyhow::ensure!(skip_missing, missing);
+        print(&format!("skipped: {missing}\n"))?;
+        return Ok(true);
+    }
+    let (json, svg) = (options.json.clone(), options.plot.clone());
+    let report = replay::run(url, options).await?;
+    print(&report.to_text())?;
+    write_json(json.as_deref(), &report)?;
+    if let Some(path) = &svg {
+        let text = format!("{}\n{}\ndoctors and times of day are invented", report.machine, report.command);
+        plot::draw(path, "Real bookings, replayed", &text, &plot::replay(&report.timeline))?;
+    }
+    Ok(verdict.check()? && report.passed())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot print the result")
+}
+
+fn write_json(path: Option<&Path>, report: &impl Serialize) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, serde_json::to_vec_pretty(report)?).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,50 @@
+//! The checker's verdict on a data folder, by the `orderly` program itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+/// Which data folder to check, and with what.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The server's data folder, to be checked afterwards; needs --check-with
+    #[arg(long, value_name = "DIR", requires = "check_with")]
+    pub data: Option<PathBuf>,
+    /// The `orderly` program to check it with
+    #[arg(long, value_name = "PROGRAM", requires = "data")]
+    pub check_with: Option<PathBuf>,
+}
+
+impl Options {
+    /// Checks the folder, if one is named. The checker prints to this process's own output.
+    ///
+    /// # Errors
+    /// When the checker cannot be started.
+    pub fn check(&self) -> anyhow::Result<bool> {
+        match (&self.data, &self.check_with) {
+            (Some(data), Some(program)) => check(program, data),
+            _ => Ok(true),
+        }
+    }
+}
+
+fn check(program: &Path, data: &Path) -> anyhow::Result<bool> {
+    let status = Command::new(program).arg("check").arg("--data").arg(data).status();
+    let status = status.with_context(|| format!("cannot start {}; build it first", program.display()))?;
+    Ok(status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkers_status_is_the_verdict() {
+        let of = |program: &str| Options { data: Some("folder".into()), check_with: Some(program.into()) }.check();
+        assert!(of("/bin/true").expect("started"));
+        assert!(!of("/bin/false").expect("started"));
+        assert!(of("/no/such/program").is_err());
+        assert!(Options { data: None, check_with: None }.check().expect("nothing to do"));
+    }
+}
