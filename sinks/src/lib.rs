@@ -6,4 +6,5 @@ pub mod fanout;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+mod sqlite;
 pub mod store;

@@ -12,3 +12,23 @@ pub const LOG_APPENDED_TOTAL: &str = "orderly_log_appended_total";
 pub const LOG_STORAGE_FULL_TOTAL: &str = "orderly_log_storage_full_total";
 /// Size of the embedded intent log with its write-ahead log, in bytes.
 pub const LOG_SIZE_BYTES: &str = "orderly_log_size_bytes";
+
+/// How long commits of the embedded store took, from their start to the disk, in seconds.
+pub const STORE_COMMIT_SECONDS: &str = "orderly_store_commit_seconds";
+/// How many decisions one commit of the embedded store had.
+pub const STORE_COMMIT_ROWS: &str = "orderly_store_commit_rows";
+/// Decisions that the embedded store turned into refusals.
+pub const STORE_CORRECTIONS: &str = "orderly_store_corrections_total";
+/// How long reads of the embedded store took, waits included, in seconds.
+pub const STORE_READ_SECONDS: &str = "orderly_store_read_seconds";
+/// Calls that wait for the embedded store's writer.
+pub const STORE_QUEUE_CALLS: &str = "orderly_store_queue_calls";
+
+/// How long appends to the embedded analytics took, in seconds.
+pub const ANALYTICS_APPEND_SECONDS: &str = "orderly_analytics_append_seconds";
+/// Rows that arrived in the embedded analytics, repeated ones included.
+pub const ANALYTICS_APPENDED_ROWS: &str = "orderly_analytics_appended_rows_total";
+/// How long reports of the embedded analytics took, waits included, in seconds.
+pub const ANALYTICS_REPORT_SECONDS: &str = "orderly_analytics_report_seconds";
+/// Calls that wait for the embedded analytics' writer.
+pub const ANALYTICS_QUEUE_CALLS: &str = "orderly_analytics_queue_calls";

@@ -1,1 +1,3 @@
 //! Adapters of the analytics port.
+
+pub mod sqlite;

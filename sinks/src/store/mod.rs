@@ -1,1 +1,3 @@
 //! Adapters of the store port.
+
+pub mod sqlite;

@@ -1,0 +1,20 @@
+//! How analytics are opened.
+
+/// What can be set. Every bound is a maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Reports at once, each with a connection of its own.
+    pub readers: usize,
+    /// Appends that wait for the writer; whoever comes then waits for a place.
+    pub queue_max: usize,
+    /// The writer's page cache, in bytes.
+    pub cache_bytes: usize,
+    /// The largest size of the file, in bytes; `None` for as large as the disk.
+    pub size_max_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { readers: 2, queue_max: 16, cache_bytes: 32 << 20, size_max_bytes: None }
+    }
+}

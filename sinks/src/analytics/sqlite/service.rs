@@ -1,0 +1,71 @@
+//! The handle on analytics: appends go to the writer's thread, reports to connections of their own.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use orderly_domain::port::analytics::{Report, ReportInfo, Row};
+use orderly_domain::port::{self, Result};
+use orderly_domain::{Offset, Partition, Timestamp};
+use prometheus::Registry;
+
+use super::append::{self, Appends};
+use super::batch::Batch;
+use super::metrics::Metrics;
+use super::{FILE, MIGRATIONS, Options, reports};
+use crate::sqlite::{self, Durability, Readers, Writer};
+
+/// Analytics in one SQLite file.
+#[derive(Debug)]
+pub struct Analytics {
+    writer: Writer<Appends>,
+    readers: Readers,
+    metrics: Metrics,
+}
+
+impl Analytics {
+    /// Opens analytics in a data folder, creates or migrates their file, and starts their writer. Metrics are registered
+    /// on `registry`.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or is of a newer version than this program.
+    pub fn open(folder: &Path, options: Options, registry: &Registry) -> Result<Self> {
+        let file = folder.join(FILE);
+        let mut connection =
+            sqlite::open_for_writing(&file, Durability::Checkpoints, options.cache_bytes, options.size_max_bytes)?;
+        sqlite::migrate(&mut connection, MIGRATIONS)?;
+        let metrics = Metrics::register(registry)?;
+        let appends = Appends { connection, metrics: metrics.clone() };
+        let writer = Writer::start("analytics-writer", appends, options.queue_max, metrics.queue_calls.clone())?;
+        Ok(Self { writer, readers: Readers::new(&file, options.readers), metrics })
+    }
+}
+
+#[async_trait]
+impl port::Analytics for Analytics {
+    async fn next_offsets(&self) -> Result<Vec<(Partition, Offset)>> {
+        self.readers.read(|connection| Ok(append::next_offsets(connection)?)).await
+    }
+
+    async fn append(&self, rows: &[Row]) -> Result<()> {
+        let batch = Batch::new(rows);
+        self.writer.call(move |appends| appends.append(&batch)).await
+    }
+
+    async fn count(&self) -> Result<u64> {
+        let count = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(0)?.cast_unsigned());
+        self.readers
+            .read(move |connection| Ok(connection.query_row("SELECT COUNT(*) FROM decisions", [], count)?))
+            .await
+    }
+
+    fn reports(&self) -> &'static [ReportInfo] {
+        reports::INFOS
+    }
+
+    async fn report(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Option<Report>> {
+        let Some(sql) = reports::sql(name) else { return Ok(None) };
+        let _timer = self.metrics.report_seconds.start_timer();
+        let (info, sql) = sql;
+        self.readers.read(move |connection| Ok(Some(reports::run(connection, info, sql, from, to)?))).await
+    }
+}

@@ -1,0 +1,81 @@
+//! What the SQLite adapters share: how files are opened, migrated, written and read, and what their errors mean.
+
+mod error;
+mod migrations;
+mod readers;
+mod row;
+mod writer;
+
+use std::path::Path;
+use std::time::Duration;
+
+use orderly_domain::port;
+use rusqlite::{Connection, OpenFlags};
+
+pub(crate) use error::{Failure, commit};
+pub(crate) use migrations::{check_version, migrate};
+pub(crate) use readers::Readers;
+pub(crate) use row::{bad, parsed, text};
+pub(crate) use writer::Writer;
+
+/// How long a statement waits for another process, such as a shell, that holds the file's lock.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// SQLite's page size, in bytes.
+const PAGE_BYTES: u64 = 4_096;
+
+/// Pages that the write-ahead log collects before they are copied into the file.
+const CHECKPOINT_PAGES: i64 = 8_192;
+
+/// The size to which a write-ahead log that grew larger is cut, in bytes.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Durability {
+    /// It is on the disk.
+    EveryCommit,
+    /// Nothing: the newest commits may be lost when the machine stops, but never what is before them.
+    Checkpoints,
+}
+
+/// Opens a file for its writer, and creates it when it is missing.
+pub(crate) fn open_for_writing(
+    file: &Path,
+    durability: Durability,
+    cache_bytes: usize,
+    size_max_bytes: Option<u64>,
+) -> port::Result<Connection> {
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        let synchronous = match durability {
+            Durability::EveryCommit => "FULL",
+            Durability::Checkpoints => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        connection.pragma_update(None, "cache_size", -i64::try_from(cache_bytes / 1_024).unwrap_or(i64::MAX))?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+        if let Some(bytes) = size_max_bytes {
+            let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX).max(1);
+            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        }
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|error| error::unopened(file, &error))
+}
+
+/// Opens a file that exists for reading, also while another process writes it.
+pub(crate) fn open_for_reading(file: &Path) -> port::Result<Connection> {
+    let open = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|error| error::unopened(file, &error))
+}

@@ -1,0 +1,23 @@
+//! The store in one SQLite file: `store.sqlite` in the data folder.
+//!
+//! One thread writes; it owns the write connection and a copy of the sessions it touched lately. Reads use connections of
+//! their own, which see the last commit and hold nobody up. The constraints that have the last word are in
+//! `migrations/0001_first.sql`.
+
+mod codes;
+mod commit;
+mod effects;
+mod metrics;
+mod options;
+mod reads;
+mod service;
+mod sessions;
+mod writes;
+
+pub use options::Options;
+pub use service::Store;
+
+/// The file's name in the data folder.
+pub const FILE: &str = "store.sqlite";
+
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];

@@ -1,0 +1,140 @@
+//! The store's handle: writes go to the writer's thread, reads to connections of their own.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use jiff::civil::Date;
+use orderly_domain::inventory::Snapshot;
+use orderly_domain::port::store::{
+    Appointment, Claim, Commit, Committed, DecisionRow, PolicyVersion, Progress, SeenTicket, SessionState,
+};
+use orderly_domain::port::{self, Result};
+use orderly_domain::{Fence, Offset, Partition, Position, SessionId, Timestamp};
+use prometheus::Registry;
+use rusqlite::Connection;
+
+use super::metrics::{self, Metrics};
+use super::sessions::Sessions;
+use super::writes::Writes;
+use super::{FILE, MIGRATIONS, Options, reads};
+use crate::sqlite::{self, Durability, Failure, Readers, Writer};
+
+/// The store in one SQLite file.
+#[derive(Debug)]
+pub struct Store {
+    /// `None` when it was opened for reading only.
+    writer: Option<Writer<Writes>>,
+    readers: Readers,
+    metrics: Metrics,
+}
+
+impl Store {
+    /// Opens the store in a data folder, creates or migrates its file, and starts its writer. Metrics are registered on
+    /// `registry`.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or is of a newer version than this program.
+    pub fn open(folder: &Path, options: Options, registry: &Registry) -> Result<Self> {
+        let file = folder.join(FILE);
+        let metrics = Metrics::new().map_err(metrics::unregistered)?;
+        let mut connection =
+            sqlite::open_for_writing(&file, Durability::EveryCommit, options.cache_bytes, options.size_max_bytes)?;
+        sqlite::migrate(&mut connection, MIGRATIONS)?;
+        metrics.register(registry).map_err(metrics::unregistered)?;
+        let writes =
+            Writes { connection, sessions: Sessions::new(options.sessions_cached_max), metrics: metrics.clone() };
+        let writer = Writer::start("store-writer", writes, options.queue_max, metrics.queue_calls.clone())?;
+        Ok(Self { writer: Some(writer), readers: Readers::new(&file, options.readers), metrics })
+    }
+
+    /// Opens the store in a data folder for reading, also while a server writes it. Writes are refused.
+    ///
+    /// # Errors
+    /// When there is no such file, or its schema is of another version.
+    pub fn open_read_only(folder: &Path) -> Result<Self> {
+        let file = folder.join(FILE);
+        sqlite::check_version(&sqlite::open_for_reading(&file)?, MIGRATIONS)?;
+        let metrics = Metrics::new().map_err(metrics::unregistered)?;
+        Ok(Self { writer: None, readers: Readers::new(&file, Options::default().readers), metrics })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writes) -> std::result::Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        let Some(writer) = &self.writer else {
+            return Err(port::Error::DidNotHappen("the store was opened for reading only".into()));
+        };
+        writer.call(work).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _timer = self.metrics.read_seconds.start_timer();
+        self.readers.read(|connection| Ok(read(connection)?)).await
+    }
+}
+
+#[async_trait]
+impl port::Store for Store {
+    async fn claim(&self, partitions: &[Partition], owner: &str) -> Result<Vec<Claim>> {
+        let (partitions, owner) = (partitions.to_vec(), owner.to_owned());
+        self.write(move |writes| writes.claim(&partitions, &owner)).await
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>> {
+        let commit = commit.clone();
+        self.write(move |writes| writes.commit(&commit)).await
+    }
+
+    async fn mark_published(&self, marks: &[(Partition, Fence, Offset)]) -> Result<()> {
+        let marks = marks.to_vec();
+        self.write(move |writes| writes.mark_published(&marks)).await
+    }
+
+    async fn decision(&self, position: Position) -> Result<Option<DecisionRow>> {
+        self.read(move |connection| reads::decision(connection, position)).await
+    }
+
+    async fn decisions(&self, partition: Partition, from: Offset, rows_max: usize) -> Result<Vec<DecisionRow>> {
+        self.read(move |connection| reads::decisions(connection, partition, from, rows_max)).await
+    }
+
+    async fn seen_tickets(
+        &self,
+        partition: Partition,
+        since: Timestamp,
+        tickets_max: usize,
+    ) -> Result<Vec<SeenTicket>> {
+        self.read(move |connection| reads::seen_tickets(connection, partition, since, tickets_max)).await
+    }
+
+    async fn snapshots(&self, partitions: &[Partition], since: Date) -> Result<Vec<Snapshot>> {
+        let partitions = partitions.to_vec();
+        self.read(move |connection| reads::snapshots(connection, &partitions, &since.to_string())).await
+    }
+
+    async fn sessions(&self, since: Date) -> Result<Vec<SessionState>> {
+        self.read(move |connection| reads::sessions(connection, &since.to_string())).await
+    }
+
+    async fn appointments(&self, session_id: &SessionId) -> Result<Vec<Appointment>> {
+        let session_id = session_id.clone();
+        self.read(move |connection| reads::appointments(connection, &session_id)).await
+    }
+
+    async fn progress(&self) -> Result<Vec<Progress>> {
+        self.read(|connection| reads::progress(connection)).await
+    }
+
+    async fn policies(&self, rows_max: usize) -> Result<Vec<PolicyVersion>> {
+        self.read(move |connection| reads::policies(connection, rows_max)).await
+    }
+
+    async fn save_policy(&self, policy: &PolicyVersion) -> Result<()> {
+        let policy = policy.clone();
+        self.write(move |writes| writes.save_policy(&policy)).await
+    }
+}
