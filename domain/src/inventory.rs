@@ -5,14 +5,14 @@
 //!
 //! 1. the session's day is long past: `expired`
 //! 2. no such session of that doctor: `unknown_session`
-//! 3. the ticket booked before: the first answer again (asked twice about one record, the very same answer), or
-//!    `duplicate` when that was another session
+//! 3. the ticket booked this session before: the first answer again (asked twice about one record, the very same answer)
 //! 4. the session is closed: `session_closed`
 //! 5. not released yet: `not_released`
 //! 6. over: `expired`
 //! 7. no number free: `sold_out`
-//! 8. the patient holds an appointment that excludes it: `already_booked`
-//! 9. the lowest free number is taken: `booked`
+//! 8. the ticket booked another session of the department's day: `duplicate`
+//! 9. the patient holds an appointment that excludes it: `already_booked`
+//! 10. the lowest free number is taken: `booked`
 
 use std::collections::{HashMap, HashSet};
 
@@ -200,6 +200,9 @@ pub struct DepartmentDay {
 impl DepartmentDay {
     /// Decides a command that lies at `offset` of its doctor's partition since `logged_at`, and applies it.
     pub fn apply(&mut self, command: &Command, offset: Offset, logged_at: Timestamp) -> Admission {
+        if is_past(command.department_day().1, logged_at) {
+            return Reason::Expired.into();
+        }
         match command {
             Command::Book(book) => self.book(book, offset, logged_at),
             Command::Cancel(cancel) => self.cancel(cancel, logged_at).into(),
@@ -283,9 +286,6 @@ impl DepartmentDay {
     }
 
     fn book(&mut self, book: &Book, offset: Offset, logged_at: Timestamp) -> Admission {
-        if is_past(book.session.day, logged_at) {
-            return Reason::Expired.into();
-        }
         let Some(inventory) = self
             .sessions
             .get_mut(&book.session.session_id)
@@ -293,10 +293,11 @@ impl DepartmentDay {
         else {
             return Reason::UnknownSession.into();
         };
-        if let Some(held) = self.tickets.get(&book.ticket) {
-            return if held.session_id != book.session.session_id || held.patient_id != book.patient_id {
-                Reason::Duplicate.into()
-            } else if held.booked_at == offset {
+        let held = self.tickets.get(&book.ticket);
+        if let Some(held) =
+            held.filter(|held| held.session_id == book.session.session_id && held.patient_id == book.patient_id)
+        {
+            return if held.booked_at == offset {
                 Admission { outcome: Outcome::Booked { number: held.number }, full_until: inventory.full_until() }
             } else {
                 Outcome::Repeat { first: held.booked_at }.into()
@@ -313,6 +314,9 @@ impl DepartmentDay {
         }
         if let Some(ends_at) = inventory.full_until() {
             return Admission { outcome: Outcome::Rejected(Reason::SoldOut), full_until: Some(ends_at) };
+        }
+        if held.is_some() {
+            return Reason::Duplicate.into();
         }
         if let Some(scope) = inventory.session.exclusivity.scope(&book.session)
             && !self.exclusive.entry(scope).or_default().insert(book.patient_id.clone())
@@ -336,9 +340,6 @@ impl DepartmentDay {
     }
 
     fn cancel(&mut self, cancel: &Cancel, logged_at: Timestamp) -> Outcome {
-        if is_past(cancel.session.day, logged_at) {
-            return Outcome::Rejected(Reason::Expired);
-        }
         let Some(inventory) = self.session_of(&cancel.session) else {
             return Outcome::Rejected(Reason::UnknownSession);
         };
@@ -357,7 +358,7 @@ impl DepartmentDay {
     }
 
     fn open(&mut self, session: &Session, logged_at: Timestamp) -> Outcome {
-        if logged_at >= session.ends_at || is_past(session.day, logged_at) {
+        if logged_at >= session.ends_at {
             return Outcome::Rejected(Reason::Expired);
         }
         let Some(known) = self.sessions.get_mut(&session.session_id) else {

@@ -199,6 +199,11 @@ fn answers_by_the_first_rule_that_applies() {
     assert_eq!(again, Outcome::Repeat { first: 1 }, "same ticket, same answer");
     assert_eq!(outcome(&mut day, &book(1, 1, 1), RELEASE), refused(Reason::Duplicate));
     assert_eq!(
+        outcome(&mut day, &book(1, 2, 0), RELEASE),
+        refused(Reason::SoldOut),
+        "who refuses without asking, knows only that it is full"
+    );
+    assert_eq!(
         outcome(&mut day, &book(2, 1, 0), RELEASE),
         refused(Reason::SoldOut),
         "sold out comes before already booked"
@@ -207,11 +212,8 @@ fn answers_by_the_first_rule_that_applies() {
     assert_eq!(outcome(&mut day, &cancel(1, 2, 0), RELEASE), refused(Reason::NotBooked), "not hers");
     assert_eq!(outcome(&mut day, &cancel(1, 1, 0), RELEASE), Outcome::Cancelled { number: 1 });
     assert_eq!(outcome(&mut day, &cancel(1, 1, 0), END), Outcome::Cancelled { number: 1 }, "again");
-    assert_eq!(
-        outcome(&mut day, &book(1, 1, 0), RELEASE),
-        Outcome::Repeat { first: 0 },
-        "a cancelled ticket never books again"
-    );
+    let again = day.apply(&book(1, 1, 0), 3, Timestamp::from_micros(RELEASE)).outcome;
+    assert_eq!(again, Outcome::Repeat { first: 1 }, "a cancelled ticket never books again");
     assert_eq!(
         outcome(&mut day, &book(4, 2, 0), RELEASE),
         Outcome::Booked { number: 1 },
@@ -225,6 +227,7 @@ fn answers_by_the_first_rule_that_applies() {
     let close = Command::CloseSession(CloseSession { session: reference(0), cause: "ill".into() });
     assert_eq!(outcome(&mut day, &close, RELEASE), Outcome::Applied);
     assert_eq!(outcome(&mut day, &book(6, 4, 0), RELEASE), refused(Reason::SessionClosed));
+    assert_eq!(outcome(&mut day, &close, 400_000_000_000), refused(Reason::Expired), "ledgers may have forgotten it");
     assert_eq!(
         outcome(&mut day, &book(7, 3, 1), RELEASE),
         Outcome::Booked { number: 1 },
