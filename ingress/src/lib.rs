@@ -1,3 +1,36 @@
-//! orderly-ingress
+//! The ingress: HTTP for patients, analysts and ops. It appends intents to the log, tells what became of them, and knows
+//! the edges only as traits.
 
+pub mod auth;
+pub mod metrics;
+pub mod problem;
 pub mod throttle;
+
+mod append;
+mod bookings;
+mod catalogue;
+mod demo;
+mod follower;
+mod gate;
+mod health;
+mod idempotency;
+mod openapi;
+mod ops;
+mod options;
+mod pages;
+mod pipeline;
+mod policy;
+mod progress;
+mod rate_limit;
+mod reports;
+mod request;
+mod routes;
+mod server;
+mod sessions;
+mod state;
+mod tickets;
+mod waiters;
+
+pub use options::Options;
+pub use server::{Error, Server};
+pub use state::Ports;

@@ -1,0 +1,79 @@
+//! Appends to the intent log, and waits for what comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orderly_domain::port::log::Appended;
+use orderly_domain::port::store::Committed;
+use orderly_domain::{Partition, Position};
+
+use crate::problem::{Problem, kind};
+use crate::state::Shared;
+use crate::waiters::{Waiting, Woken};
+
+/// Appends a record; it is durable when this returns.
+pub(crate) async fn durably(state: &Shared, partition: Partition, payload: Vec<u8>) -> Result<Appended, Problem> {
+    match tokio::time::timeout(state.options.request_timeout, state.ports.log.append(partition, payload)).await {
+        Ok(appended) => appended.map_err(|error| Problem::from_append(&error)),
+        Err(_) => Err(Problem::new(&kind::OUTCOME_UNKNOWN)
+            .detail(
+                "The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.",
+            )
+            .retry_after(Duration::from_secs(1))),
+    }
+}
+
+/// What a wait for a decision ended with.
+pub(crate) enum Settled {
+    /// The decision was heard: the commit, and the index in it.
+    Heard(Arc<[Committed]>, usize),
+    /// It is decided: the store has it.
+    Decided,
+    /// Not within the time, or the server stops.
+    NotYet,
+}
+
+/// A place among those who wait for a record's decision.
+pub(crate) fn waiting(state: &Shared, position: Position) -> Result<Waiting, Problem> {
+    state.waiters.register(position).map_err(|_| {
+        Problem::new(&kind::OVERLOADED)
+            .detail("As many requests wait as this server has room for. Ask without waiting, or again later.")
+            .retry_after(Duration::from_secs(2))
+    })
+}
+
+/// Waits until a record is decided, for `wait` at most. When there is no room to wait, it doesn't.
+pub(crate) async fn settle(state: &Shared, position: Position, wait: Duration) -> Settled {
+    // First among the waiters, then the look: so that a decision between the two is not missed.
+    let Ok(mut waiting) = waiting(state, position) else {
+        return if state.progress.is_decided(position) { Settled::Decided } else { Settled::NotYet };
+    };
+    let deadline = tokio::time::sleep(wait);
+    tokio::pin!(deadline);
+    loop {
+        if state.progress.is_decided(position) {
+            return Settled::Decided;
+        }
+        tokio::select! {
+            woken = waiting.woken() => match woken {
+                Some(Woken::Decided(committed, index)) => return Settled::Heard(committed, index),
+                Some(Woken::Recheck) => {}
+                None => return Settled::NotYet,
+            },
+            () = &mut deadline => return Settled::NotYet,
+            () = state.stopped() => return Settled::NotYet,
+        }
+    }
+}
+
+/// The decision on a record, when it is made within `wait`.
+pub(crate) async fn decision(state: &Shared, position: Position, wait: Duration) -> Result<Option<Committed>, Problem> {
+    match settle(state, position, wait).await {
+        Settled::Heard(committed, index) => Ok(committed.get(index).cloned()),
+        Settled::NotYet => Ok(None),
+        Settled::Decided => {
+            let row = state.ports.store.decision(position).await;
+            Ok(row.map_err(|error| Problem::from_read("decision", &error))?.map(|row| row.decision))
+        }
+    }
+}

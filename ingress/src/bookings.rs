@@ -1,0 +1,109 @@
+//! Bookings: from a request to a durable intent.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use orderly_domain::command::{Book, Command};
+use orderly_domain::envelope::{self, Intent};
+use orderly_domain::{SessionId, partition_of, ticket};
+use serde::Deserialize;
+
+use crate::append;
+use crate::auth::Caller;
+use crate::idempotency::Taken;
+use crate::problem::{Problem, kind};
+use crate::request::{self, Peer};
+use crate::state::Shared;
+use crate::{rate_limit, sessions, tickets};
+
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// What a patient asks for.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Booking {
+    /// The session.
+    #[schema(value_type = String, example = "card-2026-11-23-am-li")]
+    session_id: SessionId,
+}
+
+/// Asks for a number in a session. The answer is a ticket, once the request is durable: 202 while it waits in line. A retry
+/// with the same Idempotency-Key gets the same ticket and is taken once at most. With `Prefer: wait=N` the answer is 200
+/// with the outcome when it is decided within N seconds.
+#[utoipa::path(post, path = "/v1/bookings", tag = "patients", security(("bearer" = [])), request_body = Booking,
+    params(
+        ("Idempotency-Key" = String, Header, description = "1 to 128 visible ASCII characters; new for every booking, the same for its retries"),
+        ("Prefer" = Option<String>, Header, description = "wait=N: wait up to N seconds, 60 at most, for the outcome")),
+    responses(
+        (status = 202, description = "Taken; `Location` is the ticket", body = tickets::View),
+        (status = 200, description = "Taken and decided, when that was waited for", body = tickets::View),
+        (status = 400, description = "Not readable, or no Idempotency-Key", body = crate::problem::Shape),
+        (status = 404, description = "There is no such session", body = crate::problem::Shape),
+        (status = 422, description = "The Idempotency-Key was used for another session", body = crate::problem::Shape),
+        (status = 429, description = "Too many requests; `limit` names which limit", body = crate::problem::Shape),
+        (status = 503, description = "Not taken, or not known whether it was; ask again with the same key", body = crate::problem::Shape)))]
+pub(crate) async fn create(
+    State(state): State<Shared>,
+    Caller(caller): Caller,
+    Peer(address): Peer,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let started = Instant::now();
+    let bytes = request::body(body, state.options.body_bytes_max, state.options.body_timeout).await?;
+    let Booking { session_id } = request::json(&headers, &bytes)?;
+    let key = request::idempotency_key(&headers)?;
+    let session = state.catalogue.get(&session_id).ok_or_else(sessions::unknown)?;
+    let patient = &caller.subject;
+    let doctor = &session.session.doctor_id;
+    let allowance = rate_limit::check(&state.policy.throttle, address, patient, doctor)?;
+
+    let id = ticket::Id::derive(patient, key);
+    let taken = match state.window.get(id) {
+        Some(taken) if taken.session_id != session_id => {
+            return Err(Problem::new(&kind::IDEMPOTENCY_KEY_REUSED)
+                .detail("This key booked another session. Use a new key for a new booking."));
+        }
+        Some(taken) => {
+            state.metrics.retries.inc();
+            taken
+        }
+        None => {
+            let book = Book { ticket: id, patient_id: patient.clone(), session: session.session.reference() };
+            let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Book(book) };
+            let partition = partition_of(doctor, state.ports.log.partitions());
+            let appended = append::durably(&state, partition, envelope::encode(&intent)).await?;
+            let taken = Taken { session_id, position: appended.position, logged_at: appended.logged_at };
+            state.window.insert(id, taken.clone());
+            state.metrics.accept.observe(started.elapsed().as_secs_f64());
+            taken
+        }
+    };
+
+    let handle =
+        ticket::Handle { id, position: taken.position, logged_at: taken.logged_at, session_id: taken.session_id };
+    let ticket = tickets::Ticket { text: state.codec.encode(&handle, patient), handle };
+    let wait = request::prefer_wait(&headers, state.options.wait_max);
+    let view = match wait {
+        Some(wait) => ticket.view_within(&state, wait).await?,
+        None => ticket.view(&state).await?,
+    };
+    let decided = wait.is_some() && view.is_decided();
+    let status = if decided { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let location = HeaderValue::try_from(tickets::path(&ticket.text));
+    let mut response = (status, Json(view)).into_response();
+    let answered = response.headers_mut();
+    answered.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answered.insert(header::LOCATION, location.expect("a ticket is url-safe text"));
+    if wait.is_some() {
+        answered.insert(PREFERENCE_APPLIED, HeaderValue::from_static("wait"));
+    }
+    if let Some(allowance) = allowance {
+        rate_limit::tell(answered, &allowance);
+    }
+    Ok(response)
+}

@@ -1,0 +1,89 @@
+//! The gate: what every request passes, in one step. It finds the route, lets the caller in or not, bounds the time,
+//! catches panics and counts the answer.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
+
+use crate::auth::{Caller, Role};
+use crate::problem::{Problem, kind};
+use crate::routes::{self, Access, Pace};
+use crate::state::Shared;
+
+pub(crate) async fn gate(
+    State(state): State<Shared>,
+    matched: MatchedPath,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(index) = routes::find(request.method(), matched.as_str()) else {
+        return Problem::new(&kind::FORBIDDEN).detail("This address is open to nobody.").into_response();
+    };
+    let route = &routes::TABLE[index];
+    if let Access::Only(role) = route.access {
+        match admit(&state, request.headers(), role) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+            }
+            Err(problem) => {
+                let response = problem.into_response();
+                state.metrics.answered(index, response.status());
+                return response;
+            }
+        }
+    }
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let answer = match route.pace {
+        Pace::Waits => answer.await,
+        Pace::Prompt => match tokio::time::timeout(state.options.request_timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Ok(Problem::new(&kind::UNAVAILABLE)
+                .detail("The answer took too long. Ask again.")
+                .retry_after(Duration::from_secs(1))
+                .into_response()),
+        },
+    };
+    let response = answer.unwrap_or_else(|_| {
+        state.metrics.panics.inc();
+        tracing::error!(route = route.path, "a handler panicked");
+        Problem::new(&kind::INTERNAL).detail("This is a fault of the server. Ask again later.").into_response()
+    });
+    state.metrics.answered(index, response.status());
+    response
+}
+
+fn admit(state: &Shared, headers: &HeaderMap, role: Role) -> Result<Caller, Problem> {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_at_checked("Bearer ".len()))
+        .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("Bearer ").then(|| token.trim()))
+        .ok_or_else(|| {
+            Problem::new(&kind::UNAUTHENTICATED).detail("Send the header: Authorization: Bearer, a space, the token.")
+        })?;
+    let caller = state.verifier.verify(token, state.ports.clock.now()).map_err(|refused| {
+        Problem::new(&kind::UNAUTHENTICATED)
+            .detail(refused.to_string())
+            .header(header::WWW_AUTHENTICATE, r#"Bearer realm="orderly", error="invalid_token""#)
+    })?;
+    if caller.0.roles.has(role) {
+        Ok(caller)
+    } else {
+        Err(Problem::new(&kind::FORBIDDEN).detail(format!("This call needs a token with the role {}.", role.as_str())))
+    }
+}
+
+/// Answers what no route matches.
+pub(crate) async fn no_such_route() -> Problem {
+    Problem::new(&kind::NO_SUCH_ROUTE).detail("See /docs for what there is.")
+}
+
+/// Answers a method that a route does not take.
+pub(crate) async fn method_not_allowed() -> Problem {
+    Problem::new(&kind::METHOD_NOT_ALLOWED).detail("See /docs for what it takes.")
+}

@@ -1,0 +1,89 @@
+//! What can be set about the ingress.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use orderly_domain::Exclusivity;
+
+use crate::throttle::Policy;
+
+/// Settings of the HTTP server. Every limit is a maximum that the process never exceeds.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Whether `POST /v1/demo/token` gives a token to whoever asks.
+    pub demo: bool,
+    /// The hospital's rule on how many appointments a patient may hold; sessions are opened under it.
+    pub exclusivity: Exclusivity,
+    /// The throttle policy until ops store one.
+    pub policy: Policy,
+    /// Open connections. Further ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Requests and streams that wait for a decision at once.
+    pub waiters_max: usize,
+    /// Server-sent event streams at once.
+    pub streams_max: usize,
+    /// Remembered bookings, by ticket, so that a retry gets its ticket without a new record.
+    pub idempotency_window: usize,
+    /// Remembered verified tokens.
+    pub tokens_cached_max: usize,
+    /// The longest head of a request, in bytes (at least 8 KiB).
+    pub header_bytes_max: usize,
+    /// The longest body of a booking, a policy or another small call, in bytes.
+    pub body_bytes_max: usize,
+    /// The longest body of `PUT /v1/sessions`, in bytes.
+    pub sessions_body_bytes_max: usize,
+    /// How long a client may take to send a request's head, and how long a connection may idle.
+    pub header_timeout: Duration,
+    /// How long a client may take to send a small body.
+    pub body_timeout: Duration,
+    /// How long a client may take to send the body of `PUT /v1/sessions`.
+    pub sessions_body_timeout: Duration,
+    /// How long a call may take that does not wait for a decision.
+    pub request_timeout: Duration,
+    /// The longest that a client can ask to wait for a decision.
+    pub wait_max: Duration,
+    /// After this long a stream ends; clients open it again.
+    pub stream_max: Duration,
+    /// How often a queued ticket's stream tells its position.
+    pub position_interval: Duration,
+    /// How often changes of sessions are told.
+    pub sessions_interval: Duration,
+    /// How often a silent stream sends a comment, so that proxies keep it.
+    pub heartbeat_interval: Duration,
+    /// How often the store is asked for a policy that another node set.
+    pub policy_interval: Duration,
+    /// How long a stop waits for requests that are under way.
+    pub drain_max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            demo: false,
+            exclusivity: Exclusivity::default(),
+            policy: Policy::default(),
+            connections_max: 20_000,
+            waiters_max: 50_000,
+            streams_max: 20_000,
+            idempotency_window: 65_536,
+            tokens_cached_max: 16_384,
+            header_bytes_max: 16 * 1024,
+            body_bytes_max: 8 * 1024,
+            sessions_body_bytes_max: 16 * 1024 * 1024,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(10),
+            sessions_body_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(15),
+            wait_max: Duration::from_secs(60),
+            stream_max: Duration::from_secs(15 * 60),
+            position_interval: Duration::from_millis(500),
+            sessions_interval: Duration::from_millis(200),
+            heartbeat_interval: Duration::from_secs(15),
+            policy_interval: Duration::from_secs(1),
+            drain_max: Duration::from_secs(10),
+        }
+    }
+}

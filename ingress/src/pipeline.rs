@@ -1,0 +1,121 @@
+//! The pipeline as ops see it: what is measured, partition by partition.
+
+use axum::Json;
+use axum::extract::State;
+use orderly_domain::{Fence, Offset, Partition};
+use serde::Serialize;
+
+use crate::problem::Problem;
+use crate::state::Shared;
+
+/// One partition.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PipelinePartition)]
+pub(crate) struct PartitionView {
+    #[schema(value_type = u16)]
+    partition: Partition,
+    /// The first offset that the log still keeps.
+    #[schema(value_type = u64)]
+    log_start: Offset,
+    /// The next offset that the log gives out.
+    #[schema(value_type = u64)]
+    log_end: Offset,
+    /// The first offset that is not decided.
+    #[schema(value_type = u64)]
+    next_offset: Offset,
+    /// The first offset whose outcome may not have been published; as of the last commit.
+    #[schema(value_type = u64)]
+    published_offset: Offset,
+    /// Records that wait for a decision.
+    lag: u64,
+    /// Decisions a second while there was something to decide; `null` until measured.
+    rate_per_s: Option<f64>,
+    /// Who decides it; `null` when nobody ever did.
+    owner: Option<String>,
+    /// The number of its last takeover; 0 when nobody ever did.
+    #[schema(value_type = u64)]
+    fence: Fence,
+}
+
+/// The pipeline in this process.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PipelineHere)]
+pub(crate) struct Here {
+    /// Whether it decides.
+    running: bool,
+    /// Why it does not, or what it waits for.
+    cause: Option<String>,
+    /// Partitions that are assigned to it.
+    partitions: Vec<u16>,
+    /// Epochs that were read and are not committed.
+    epochs_in_flight: usize,
+    /// The most there may be.
+    epochs_in_flight_max: usize,
+    /// Decisions committed since it started.
+    decided_total: u64,
+}
+
+/// The state of the whole line.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Pipeline)]
+pub(crate) struct View {
+    /// `null` when no pipeline runs in this process.
+    pipeline: Option<Here>,
+    partitions: Vec<PartitionView>,
+    /// Records that wait for a decision, in all partitions.
+    lag: u64,
+    /// Requests and streams that wait for a decision here.
+    waiters: usize,
+    /// Event streams that are open here.
+    streams: i64,
+    /// Connections that are open here.
+    connections: i64,
+    /// Whether this node hears what is committed.
+    following: bool,
+}
+
+/// Lag, rates and what is in flight, per partition.
+#[utoipa::path(get, path = "/v1/pipeline", tag = "ops", security(("bearer" = [])),
+    responses((status = 200, description = "The state now", body = View)))]
+pub(crate) async fn get(State(state): State<Shared>) -> Result<Json<View>, Problem> {
+    let progress = state.ports.store.progress().await.map_err(|error| Problem::from_read("progress", &error))?;
+    let extents = state.ports.log.extents().await.map_err(|error| Problem::from_read("log", &error))?;
+    let partitions: Vec<_> = extents
+        .into_iter()
+        .map(|extent| {
+            let known = progress.iter().find(|progress| progress.partition == extent.partition);
+            let next_offset = known.map_or(0, |progress| progress.next_offset);
+            PartitionView {
+                partition: extent.partition,
+                log_start: extent.start,
+                log_end: extent.end,
+                next_offset,
+                published_offset: known.map_or(0, |progress| progress.published_offset),
+                lag: extent.end.saturating_sub(next_offset),
+                rate_per_s: state.progress.rate_per_s(extent.partition),
+                owner: known.map(|progress| progress.owner.clone()),
+                fence: known.map_or(0, |progress| progress.fence),
+            }
+        })
+        .collect();
+    let pipeline = state.ports.pipeline.as_ref().map(|pipeline| {
+        let here = pipeline.state();
+        Here {
+            running: here.running,
+            cause: here.cause,
+            partitions: here.partitions,
+            epochs_in_flight: here.epochs_in_flight,
+            epochs_in_flight_max: here.epochs_in_flight_max,
+            decided_total: here.decided_total,
+        }
+    });
+    Ok(Json(View {
+        pipeline,
+        lag: partitions.iter().map(|partition| partition.lag).sum(),
+        partitions,
+        waiters: state.waiters.count(),
+        streams: state.metrics.streams.get(),
+        connections: state.metrics.connections.get(),
+        following: state.is_following(),
+    }))
+}

@@ -1,0 +1,242 @@
+//! The throttle policy in force: read, set, and where it came from.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::{IntoResponse as _, Response};
+use orderly_domain::port;
+use orderly_domain::port::store::PolicyVersion;
+use orderly_domain::{Clock, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::Caller;
+use crate::problem::{Problem, kind};
+use crate::request::{self, Query};
+use crate::state::Shared;
+use crate::throttle::{Policy, Throttle};
+
+/// The longest reason for a change, in bytes of UTF-8.
+const REASON_BYTES_MAX: usize = 1_000;
+
+/// How many versions the history shows.
+const HISTORY_MAX: usize = 1_000;
+
+/// The throttle, and the version of the policy it follows.
+pub(crate) struct Current {
+    pub(crate) throttle: Throttle,
+    version: ArcSwap<PolicyVersion>,
+    /// Changes are made one after the other.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Current {
+    /// The throttle under the policy of the configuration, which has version 0.
+    pub(crate) fn new(throttle: Throttle, now: Timestamp) -> Self {
+        let version = PolicyVersion {
+            version: 0,
+            document: serde_json::to_string(throttle.policy().as_ref()).unwrap_or_default(),
+            author: "configuration".into(),
+            reason: "no policy was set yet".into(),
+            set_at: now,
+        };
+        Self { throttle, version: ArcSwap::from_pointee(version), changing: tokio::sync::Mutex::default() }
+    }
+
+    /// Follows the newest stored policy, if it is newer than the one in force.
+    pub(crate) async fn refresh(&self, store: &dyn port::Store) -> port::Result<()> {
+        let _changing = self.changing.lock().await;
+        let newest = store.policies(1).await?.into_iter().next();
+        if let Some(newest) = newest.filter(|newest| newest.version > self.version.load().version) {
+            let followed = Policy::from_json(&newest.document)
+                .map_err(|problems| problems.join("; "))
+                .and_then(|policy| self.throttle.swap(policy).map_err(|error| error.to_string()));
+            match followed {
+                Ok(()) => tracing::info!(version = newest.version, author = newest.author, "a new policy is in force"),
+                // It was valid where it was set: this program is the older one. What is in force stays.
+                Err(error) => tracing::error!(version = newest.version, error, "a stored policy cannot be followed"),
+            }
+            self.version.store(Arc::new(newest));
+        }
+        Ok(())
+    }
+
+    async fn set(
+        &self,
+        store: &dyn port::Store,
+        clock: &dyn Clock,
+        policy: Policy,
+        author: &str,
+        reason: String,
+        expected: Option<u64>,
+    ) -> Result<Arc<PolicyVersion>, Problem> {
+        policy.validate().map_err(|problems| invalid(&problems))?;
+        let _changing = self.changing.lock().await;
+        let before = self.version.load().version;
+        if expected.is_some_and(|expected| expected != before) {
+            return Err(changed(before));
+        }
+        let next = Arc::new(PolicyVersion {
+            version: before + 1,
+            document: serde_json::to_string(&policy).map_err(|error| Problem::internal("policy", &error))?,
+            author: author.to_owned(),
+            reason,
+            set_at: clock.now(),
+        });
+        match store.save_policy(&next).await {
+            Ok(()) => {}
+            Err(port::Error::Conflict { found, .. }) => return Err(changed(found)),
+            Err(port::Error::StorageFull(_)) => {
+                return Err(Problem::new(&kind::STORAGE_FULL).detail("The policy was not changed."));
+            }
+            Err(error) => return Err(Problem::from_read("policy", &error)),
+        }
+        self.throttle.swap(policy).map_err(|error| Problem::internal("policy", &error))?;
+        self.version.store(Arc::clone(&next));
+        tracing::info!(version = next.version, author, "a new policy is in force");
+        Ok(next)
+    }
+}
+
+/// Follows policies that other nodes set.
+pub(crate) async fn follow(state: Shared) {
+    let mut interval = tokio::time::interval(state.options.policy_interval);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = state.policy.refresh(state.ports.store.as_ref()).await {
+            tracing::warn!(%error, "the store could not be asked for a new policy; the one in force stays");
+        }
+    }
+}
+
+fn invalid(problems: &[String]) -> Problem {
+    Problem::new(&kind::INVALID_POLICY).detail(problems.join("; ")).member("errors", problems.to_vec())
+}
+
+fn changed(found: u64) -> Problem {
+    Problem::new(&kind::POLICY_CHANGED)
+        .detail(format!("Version {found} is in force. Read it, and set yours again on top of it."))
+        .member("version", found)
+}
+
+/// A version of the throttle policy.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PolicyVersion)]
+pub(crate) struct View {
+    /// 0 for the configuration's policy; 1, 2, 3, … for those that were set.
+    version: u64,
+    /// The policy.
+    #[schema(value_type = Policy)]
+    policy: serde_json::Value,
+    /// Who set it.
+    author: String,
+    /// Why.
+    reason: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    set_at: Timestamp,
+}
+
+impl View {
+    fn of(version: &PolicyVersion) -> Result<Self, Problem> {
+        Ok(Self {
+            version: version.version,
+            policy: serde_json::from_str(&version.document).map_err(|error| Problem::internal("policy", &error))?,
+            author: version.author.clone(),
+            reason: version.reason.clone(),
+            set_at: version.set_at,
+        })
+    }
+
+    fn respond(version: &PolicyVersion) -> Result<Response, Problem> {
+        let tag = format!("\"{}\"", version.version);
+        Ok(([(header::ETAG, tag)], Json(Self::of(version)?)).into_response())
+    }
+}
+
+/// A policy with the reason for it.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PolicyChange)]
+pub(crate) struct Explained {
+    /// The document.
+    policy: Policy,
+    /// Why it is set, for those who read the history.
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SetQuery {
+    /// Why it is set, for those who read the history.
+    reason: Option<String>,
+}
+
+/// The throttle policy in force. Its version is the `ETag`.
+#[utoipa::path(get, path = "/v1/policy", tag = "ops", security(("bearer" = [])),
+    responses((status = 200, description = "The policy in force", body = View)))]
+pub(crate) async fn get(State(state): State<Shared>) -> Result<Response, Problem> {
+    View::respond(&state.policy.version.load())
+}
+
+/// Sets the throttle policy. It is stored, and in force at once: here before the answer, on other nodes within about a
+/// second. With `If-Match` it is only set on top of that version. The body may also
+/// be the policy document itself.
+#[utoipa::path(put, path = "/v1/policy", tag = "ops", security(("bearer" = [])), request_body = Explained,
+    params(SetQuery, ("If-Match" = Option<String>, Header, description = "The version that is to be replaced")),
+    responses(
+        (status = 200, description = "It is in force", body = View),
+        (status = 412, description = "Another version is in force", body = crate::problem::Shape),
+        (status = 422, description = "It breaks a rule; `errors` has all of them", body = crate::problem::Shape)))]
+pub(crate) async fn put(
+    State(state): State<Shared>,
+    Caller(caller): Caller,
+    Query(query): Query<SetQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let expected = if_match(&headers)?;
+    let bytes = request::body(body, state.options.body_bytes_max, state.options.body_timeout).await?;
+    let document: serde_json::Value = request::json(&headers, &bytes)?;
+    let read = |error: serde_json::Error| invalid(&[error.to_string()]);
+    let Explained { policy, reason } = if document.get("policy").is_some() {
+        serde_json::from_value(document).map_err(read)?
+    } else {
+        Explained { policy: serde_json::from_value(document).map_err(read)?, reason: String::new() }
+    };
+    let reason = query.reason.unwrap_or(reason);
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(invalid(&[format!("reason is {} bytes long; use at most {REASON_BYTES_MAX}", reason.len())]));
+    }
+    let (store, clock) = (state.ports.store.as_ref(), state.ports.clock.as_ref());
+    let version = state.policy.set(store, clock, policy, caller.subject.as_str(), reason, expected).await?;
+    View::respond(&version)
+}
+
+/// The policies that were set, newest first, at most 1,000.
+#[utoipa::path(get, path = "/v1/policy/history", tag = "ops", security(("bearer" = [])),
+    responses((status = 200, description = "Newest first", body = Vec<View>)))]
+pub(crate) async fn history(State(state): State<Shared>) -> Result<Json<Vec<View>>, Problem> {
+    let versions = state.ports.store.policies(HISTORY_MAX).await;
+    let versions = versions.map_err(|error| Problem::from_read("policies", &error))?;
+    Ok(Json(versions.iter().map(View::of).collect::<Result<_, _>>()?))
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    const IF_MATCH: HeaderName = header::IF_MATCH;
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.trim_matches('"').parse().map(Some).map_err(|_| {
+        Problem::new(&kind::MALFORMED_REQUEST)
+            .detail("If-Match must be a version, as the ETag of GET /v1/policy has it.")
+    })
+}

@@ -1,0 +1,105 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use orderly_domain::port::{Analytics, Fanout, IntentLog, Pipeline, Store};
+use orderly_domain::{Clock, ticket};
+use prometheus::{IntGauge, Registry};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::auth::Verifier;
+use crate::catalogue::Catalogue;
+use crate::idempotency::Window;
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::policy::Current;
+use crate::problem::{Problem, kind};
+use crate::progress::Progress;
+use crate::waiters::Waiters;
+
+/// The edges that the ingress reaches through.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where intents go.
+    pub log: Arc<dyn IntentLog>,
+    /// Where decisions are read.
+    pub store: Arc<dyn Store>,
+    /// Tells what was committed.
+    pub fanout: Arc<dyn Fanout>,
+    /// Answers reports.
+    pub analytics: Arc<dyn Analytics>,
+    /// The pipeline, when it runs in this process.
+    pub pipeline: Option<Arc<dyn Pipeline>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}
+
+pub(crate) type Shared = Arc<State>;
+
+pub(crate) struct State {
+    pub(crate) options: Options,
+    pub(crate) ports: Ports,
+    pub(crate) codec: ticket::Codec,
+    pub(crate) verifier: Verifier,
+    pub(crate) policy: Current,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) progress: Progress,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) window: Window,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    pub(crate) registry: Registry,
+    /// Whether this node hears what is committed.
+    pub(crate) following: AtomicBool,
+    /// Turns true when the server stops.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl State {
+    pub(crate) fn is_following(&self) -> bool {
+        self.following.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Waits until the server stops.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives as long as the server; without it, it has stopped.
+        let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
+    }
+
+    /// A place among the streams.
+    pub(crate) fn stream_slot(&self) -> Result<StreamSlot, Problem> {
+        if self.is_stopping() {
+            return Err(Problem::new(&kind::STOPPING).retry_after(std::time::Duration::from_secs(1)));
+        }
+        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            Problem::new(&kind::OVERLOADED)
+                .detail("There are as many streams as this server has room for. Poll instead, or try again later.")
+                .retry_after(std::time::Duration::from_secs(5))
+        })?;
+        self.metrics.streams.inc();
+        Ok(StreamSlot { _permit: permit, gauge: self.metrics.streams.clone() })
+    }
+}
+
+/// A place among the streams; dropping it leaves.
+pub(crate) struct StreamSlot {
+    _permit: OwnedSemaphorePermit,
+    gauge: IntGauge,
+}
+
+impl Drop for StreamSlot {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}

@@ -1,0 +1,111 @@
+//! Tickets: what became of a patient's request.
+
+pub(crate) mod cancel;
+pub(crate) mod events;
+mod view;
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use orderly_domain::{PatientId, ticket};
+use serde::Deserialize;
+
+use crate::append::{self, Settled};
+use crate::auth::Caller;
+use crate::problem::{Problem, kind};
+use crate::request::Query;
+use crate::state::Shared;
+
+pub(crate) use view::{Log, View};
+
+/// Where a ticket is found.
+pub(crate) fn path(ticket: &str) -> String {
+    format!("/v1/tickets/{ticket}")
+}
+
+/// A ticket in its owner's hands.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) text: String,
+    pub(crate) handle: ticket::Handle,
+}
+
+fn unknown() -> Problem {
+    Problem::new(&kind::UNKNOWN_TICKET).detail("This is no ticket of yours. Use it as the booking's answer had it.")
+}
+
+impl Ticket {
+    /// Reads what a patient presents. It says no more than that a ticket is unknown, so that tickets cannot be probed.
+    pub(crate) fn read(state: &Shared, text: String, patient: &PatientId) -> Result<Self, Problem> {
+        let handle = state.codec.decode(&text, patient).map_err(|_| unknown())?;
+        Ok(Self { text, handle })
+    }
+
+    /// What is known of it now.
+    pub(crate) async fn view(&self, state: &Shared) -> Result<View, Problem> {
+        let position = self.handle.position;
+        if !state.progress.is_decided(position) {
+            return Ok(View::queued(self, state));
+        }
+        let row = state.ports.store.decision(position).await;
+        let row = row.map_err(|error| Problem::from_read("decision", &error))?;
+        let row = row.ok_or_else(|| Problem::internal("ticket", &"a decided record has no decision"))?;
+        // The log it was taken by is another one by now.
+        if row.decision.ticket.is_some_and(|ticket| ticket != self.handle.id) {
+            return Err(unknown());
+        }
+        Ok(View::decided(self, state, &row.decision, row.appointment.as_ref()))
+    }
+
+    /// What is known of it once it is decided, or when the time is over.
+    pub(crate) async fn view_within(&self, state: &Shared, wait: Duration) -> Result<View, Problem> {
+        match append::settle(state, self.handle.position, wait).await {
+            Settled::Heard(committed, index) => self.view_of(state, committed.get(index)).await,
+            Settled::Decided | Settled::NotYet => self.view(state).await,
+        }
+    }
+
+    /// What a decision that was just heard says. A repeat is looked up: its appointment may be cancelled by now.
+    pub(crate) async fn view_of(
+        &self,
+        state: &Shared,
+        heard: Option<&orderly_domain::port::store::Committed>,
+    ) -> Result<View, Problem> {
+        match heard {
+            Some(decision) if decision.first.is_none() => Ok(View::decided(self, state, decision, None)),
+            _ => self.view(state).await,
+        }
+    }
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct GetQuery {
+    /// Wait up to this many milliseconds for the outcome, 60,000 at most.
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+/// A ticket of one's own. With `wait_ms` the answer waits for the outcome.
+#[utoipa::path(get, path = "/v1/tickets/{ticket}", tag = "patients", security(("bearer" = [])),
+    params(("ticket" = String, Path, description = "The ticket"), GetQuery),
+    responses((status = 200, description = "The ticket", body = View),
+        (status = 404, description = "Not a ticket of yours", body = crate::problem::Shape)))]
+pub(crate) async fn get(
+    State(state): State<Shared>,
+    Caller(caller): Caller,
+    Path(ticket): Path<String>,
+    Query(GetQuery { wait_ms }): Query<GetQuery>,
+) -> Result<Response, Problem> {
+    let ticket = Ticket::read(&state, ticket, &caller.subject)?;
+    let view = if wait_ms == 0 {
+        ticket.view(&state).await?
+    } else {
+        ticket.view_within(&state, Duration::from_millis(wait_ms).min(state.options.wait_max)).await?
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response())
+}

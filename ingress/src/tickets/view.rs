@@ -1,0 +1,198 @@
+//! A ticket as its owner sees it.
+
+use orderly_domain::decision::Outcome;
+use orderly_domain::port::store::{Appointment, AppointmentStatus, Committed};
+use orderly_domain::{Offset, Partition, Position, SessionId, Timestamp};
+use serde::Serialize;
+
+use super::{Ticket, path};
+use crate::progress::InLine;
+use crate::sessions;
+use crate::state::Shared;
+
+/// A record's place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = LogPosition)]
+pub(crate) struct Log {
+    #[schema(value_type = u16)]
+    pub(crate) partition: Partition,
+    #[schema(value_type = u64)]
+    pub(crate) offset: Offset,
+}
+
+impl From<Position> for Log {
+    fn from(position: Position) -> Self {
+        Self { partition: position.partition, offset: position.offset }
+    }
+}
+
+/// Where a ticket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TicketStatus)]
+pub(crate) enum Status {
+    /// It waits in line.
+    Queued,
+    /// It holds a number.
+    Booked,
+    /// It was refused.
+    Rejected,
+    /// It held a number, and does not any more.
+    Cancelled,
+}
+
+impl Status {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Booked => "booked",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct Links {
+    /// The ticket.
+    #[serde(rename = "self")]
+    itself: String,
+    /// Its stream.
+    events: String,
+}
+
+impl Links {
+    fn of(ticket: &str) -> Self {
+        let itself = path(ticket);
+        Self { events: format!("{itself}/events"), itself }
+    }
+}
+
+/// A ticket's session; of one that is past only the id is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[schema(as = TicketSession)]
+pub(crate) enum Session {
+    /// The session.
+    Known(sessions::View),
+    /// Its day is past.
+    Past {
+        #[schema(value_type = String)]
+        session_id: SessionId,
+    },
+}
+
+impl Session {
+    fn of(id: &SessionId, state: &Shared) -> Self {
+        match state.catalogue.get(id) {
+            Some(session) => Self::Known(sessions::View::of(&session, state.ports.clock.now())),
+            None => Self::Past { session_id: id.clone() },
+        }
+    }
+}
+
+/// A ticket.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[schema(as = Ticket)]
+pub(crate) enum View {
+    /// It waits in line.
+    Queued(Queued),
+    /// It is decided.
+    Decided(Decided),
+}
+
+/// A ticket that waits in line.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = QueuedTicket)]
+pub(crate) struct Queued {
+    ticket: String,
+    status: Status,
+    session: Session,
+    /// Requests ahead of it in its line.
+    position: u64,
+    /// When it is likely decided, in milliseconds from now; `null` until a rate was measured.
+    eta_ms: Option<u64>,
+    /// The rate that `eta_ms` rests on: decisions a second in its line while there was something to decide.
+    rate_per_s: Option<f64>,
+    log: Log,
+    links: Links,
+}
+
+/// A ticket that is decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = DecidedTicket)]
+pub(crate) struct Decided {
+    ticket: String,
+    status: Status,
+    /// Why it was refused, or `session_closed` for one whose session was closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// Why the session was closed, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// The number that it holds, or held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u32>,
+    session: Session,
+    #[schema(value_type = String, format = DateTime)]
+    decided_at: Timestamp,
+    log: Log,
+    links: Links,
+}
+
+impl View {
+    pub(crate) fn queued(ticket: &Ticket, state: &Shared) -> Self {
+        let handle = &ticket.handle;
+        let InLine { position, eta_ms, rate_per_s } = state.progress.in_line(handle.position);
+        Self::Queued(Queued {
+            status: Status::Queued,
+            session: Session::of(&handle.session_id, state),
+            position,
+            eta_ms,
+            rate_per_s,
+            log: handle.position.into(),
+            links: Links::of(&ticket.text),
+            ticket: ticket.text.clone(),
+        })
+    }
+
+    /// What a decision and, if it booked, the appointment as it is now say. A booking that was just heard has none yet.
+    pub(crate) fn decided(
+        ticket: &Ticket,
+        state: &Shared,
+        decision: &Committed,
+        appointment: Option<&Appointment>,
+    ) -> Self {
+        let (status, reason, number) = match decision.outcome {
+            Outcome::Booked { number } => match appointment.map(|appointment| appointment.status) {
+                None | Some(AppointmentStatus::Booked) => (Status::Booked, None, Some(number)),
+                Some(AppointmentStatus::Cancelled) => (Status::Cancelled, None, Some(number)),
+                Some(AppointmentStatus::SessionClosed) => (Status::Cancelled, Some("session_closed"), Some(number)),
+            },
+            outcome => (Status::Rejected, outcome.reason().map(|reason| reason.as_str()), None),
+        };
+        Self::Decided(Decided {
+            status,
+            reason,
+            cause: appointment.and_then(|appointment| appointment.cause.clone()),
+            number,
+            session: Session::of(&ticket.handle.session_id, state),
+            decided_at: decision.decided_at,
+            log: ticket.handle.position.into(),
+            links: Links::of(&ticket.text),
+            ticket: ticket.text.clone(),
+        })
+    }
+
+    pub(crate) const fn status(&self) -> Status {
+        match self {
+            Self::Queued(queued) => queued.status,
+            Self::Decided(decided) => decided.status,
+        }
+    }
+
+    pub(crate) const fn is_decided(&self) -> bool {
+        matches!(self, Self::Decided(_))
+    }
+}
