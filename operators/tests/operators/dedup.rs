@@ -1,0 +1,88 @@
+//! A retry gets the first answer.
+
+use std::time::Duration;
+
+use orderly_domain::port::store::SeenTicket;
+use orderly_domain::{Outcome, Reason, Timestamp};
+use orderly_operators::{Dedup, Draft, Operator as _, RecentTickets, Takeovers};
+use proptest::prelude::*;
+
+use crate::kit::{PARTITION, book, cancel, draft, ticket};
+
+fn recent(tickets_max: usize) -> RecentTickets {
+    RecentTickets { tickets_max, window: Duration::from_micros(1_000) }
+}
+
+fn outcomes(dedup: &mut Dedup, drafts: Vec<Draft>) -> Vec<Option<Outcome>> {
+    let mut out = Vec::new();
+    dedup.process_batch(drafts, &mut out).unwrap();
+    out.into_iter().map(|draft| draft.outcome).collect()
+}
+
+#[test]
+fn tells_retries_from_new_tickets() {
+    let mut dedup = Dedup::new(recent(100), Takeovers::default());
+    let drafts = vec![
+        draft(0, book(1, "ann", "s")),
+        draft(1, book(2, "bob", "s")),
+        draft(2, book(1, "ann", "s")),
+        draft(3, book(1, "ann", "other")),
+        draft(4, cancel(1, "ann", "s")),
+        draft(5, book(1, "ann", "s")),
+    ];
+    let first = Some(Outcome::Repeat { first: 0 });
+    let expected = [None, None, first, Some(Outcome::Rejected(Reason::Duplicate)), None, first];
+    assert_eq!(outcomes(&mut dedup, drafts), expected);
+}
+
+#[test]
+fn a_takeover_restores_what_the_store_knows() {
+    let takeovers = Takeovers::default();
+    let seen = |number, first, session: Option<&str>| SeenTicket {
+        ticket: ticket(number),
+        first,
+        logged_at: Timestamp::from_micros(1),
+        session_id: session.map(|id| id.parse().unwrap()),
+    };
+    takeovers.leave(PARTITION, 1, vec![seen(1, 0, Some("s")), seen(2, 1, None)]);
+    let mut dedup = Dedup::new(recent(100), takeovers.clone());
+    let drafts = vec![
+        draft(10, book(1, "ann", "s")),
+        draft(11, book(2, "bob", "s")),
+        draft(12, book(1, "ann", "other")),
+        draft(13, book(3, "eve", "s")),
+    ];
+    let repeat = |first| Some(Outcome::Repeat { first });
+    assert_eq!(outcomes(&mut dedup, drafts), [repeat(0), repeat(1), Some(Outcome::Rejected(Reason::Duplicate)), None]);
+    // Another takeover starts from the store again, not from memory.
+    takeovers.leave(PARTITION, 2, vec![seen(3, 13, Some("s"))]);
+    let mut later = draft(20, book(3, "eve", "s"));
+    later.fence = 2;
+    let mut forgotten = draft(21, book(1, "ann", "s"));
+    forgotten.fence = 2;
+    assert_eq!(outcomes(&mut dedup, vec![later, forgotten]), [repeat(13), None]);
+}
+
+proptest! {
+    /// Bounded by count and by time in the log, and exact inside both bounds.
+    #[test]
+    fn remembers_exactly_the_recent(numbers in prop::collection::vec((0_u8..30, 0_i64..200), 1..200), tickets_max in 1_usize..20) {
+        let mut dedup = Dedup::new(recent(tickets_max), Takeovers::default());
+        let mut model: Vec<(i64, u8, u64)> = Vec::new();
+        let mut now = 0;
+        for (offset, (number, step)) in numbers.into_iter().enumerate() {
+            now += step;
+            let mut draft = draft(offset as u64, book(number, "ann", "s"));
+            draft.logged_at = Timestamp::from_micros(now);
+            model.retain(|(at, _, _)| *at >= now - 1_000);
+            let expected = model.iter().find(|(_, known, _)| *known == number).map(|(_, _, first)| Outcome::Repeat { first: *first });
+            if expected.is_none() {
+                model.push((now, number, offset as u64));
+                if model.len() > tickets_max {
+                    model.remove(0);
+                }
+            }
+            prop_assert_eq!(outcomes(&mut dedup, vec![draft])[0], expected);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What fails stops or waits; it never skips.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use orderly_domain::port::{Error, Store as _};
+use orderly_domain::{Outcome, Reason};
+use orderly_pipeline::{Options, Pipeline};
+use tokio::sync::Semaphore;
+
+use crate::kit::{Hooked, Hospital, book, expected, open, published};
+
+async fn stopped(pipeline: &Pipeline) -> String {
+    tokio::time::timeout(Duration::from_secs(60), pipeline.failed()).await.expect("it stops").to_string()
+}
+
+/// Rush for one place, and a pipeline whose store does something before each commit.
+async fn rush(folder: &std::path::Path) -> Hospital {
+    let hospital = Hospital::open(folder);
+    hospital.append(open(1, 1)).await;
+    for patient in 0..100 {
+        hospital.append(book(patient, patient, 1)).await;
+    }
+    hospital
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_stops_with_its_cause_and_skips_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = rush(folder.path()).await;
+    let store = Hooked { store: Arc::clone(&hospital.store), before_commit: Box::new(|| panic!("a bug in the store")) };
+    let pipeline = hospital.start_on(Options { workers: 2, ..Options::default() }, Arc::new(store)).await;
+    assert!(stopped(&pipeline).await.contains("commit panicked"));
+    assert!(!pipeline.state().state().running);
+    assert!(pipeline.drain().await.is_err());
+    assert!(hospital.outcomes().await.is_empty(), "nothing is decided that was not committed");
+
+    let mut events = hospital.listen();
+    let pipeline = hospital.start(Options::default()).await;
+    published(&mut events, 101).await;
+    pipeline.drain().await.unwrap();
+    assert_eq!(hospital.outcomes().await, expected(&hospital).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_partition_cannot_be_committed_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = Hospital::open(folder.path());
+    let position = hospital.append(open(1, 1)).await;
+    let mut events = hospital.listen();
+    let pipeline = hospital.start(Options::default()).await;
+    published(&mut events, 1).await;
+    hospital.store.claim(&[position.partition], "another node").await.unwrap();
+    hospital.append(book(1, 1, 1)).await;
+    assert!(stopped(&pipeline).await.contains("taken over by another owner"));
+    assert_eq!(hospital.outcomes().await.len(), 1);
+    assert!(pipeline.drain().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_a_newer_version_stops_the_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = Hospital::open(folder.path());
+    // An envelope that asks for reader version 7: field 1 = 7, field 2 = CRC-32 of nothing (0), field 3 empty.
+    hospital.append_bytes(0, vec![0x08, 7, 0x15, 0, 0, 0, 0, 0x1a, 0]).await;
+    let pipeline = hospital.start(Options::default()).await;
+    let cause = stopped(&pipeline).await;
+    assert!(cause.contains("needs a reader of version 7"), "{cause}");
+    assert!(hospital.outcomes().await.is_empty());
+    assert!(pipeline.drain().await.is_err());
+}
+
+/// A full disk is waited out, and ops can see what is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_full_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = rush(folder.path()).await;
+    let refusals = Arc::new(AtomicUsize::new(3));
+    let left = Arc::clone(&refusals);
+    let before_commit = Box::new(move || {
+        let refuse = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let result = if refuse { Err(Error::StorageFull("the test's disk".into())) } else { Ok(()) };
+        Box::pin(std::future::ready(result)) as _
+    });
+    let store = Arc::new(Hooked { store: Arc::clone(&hospital.store), before_commit });
+    let mut events = hospital.listen();
+    let pipeline = hospital.start_on(Options::default(), store).await;
+    published(&mut events, 101).await;
+    assert_eq!(refusals.load(Ordering::SeqCst), 0);
+    assert_eq!(hospital.outcomes().await, expected(&hospital).await);
+    pipeline.drain().await.unwrap();
+}
+
+/// While the store does not answer, reading stops at the bound; when it answers again, everything is decided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = rush(folder.path()).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let waiting = Arc::new(Semaphore::new(0));
+    let (closed, arrived) = (Arc::clone(&gate), Arc::clone(&waiting));
+    let before_commit = Box::new(move || {
+        let (gate, arrived) = (Arc::clone(&closed), Arc::clone(&arrived));
+        Box::pin(async move {
+            arrived.add_permits(1);
+            gate.acquire().await.expect("open").forget();
+            Ok(())
+        }) as _
+    });
+    let store = Arc::new(Hooked { store: Arc::clone(&hospital.store), before_commit });
+    let options = Options {
+        epoch_records_max: 1,
+        epochs_in_flight_max: 4,
+        batch_records_max: 1,
+        epoch_linger: Duration::ZERO,
+        ..Options::default()
+    };
+    let mut events = hospital.listen();
+    let pipeline = hospital.start_on(options, store).await;
+    waiting.acquire().await.unwrap().forget();
+    let state = pipeline.state();
+    for _ in 0..50 {
+        assert!(state.state().epochs_in_flight <= 4);
+        tokio::task::yield_now().await;
+    }
+    assert!(hospital.outcomes().await.is_empty());
+    gate.add_permits(1_000);
+    let outcomes = published(&mut events, 101).await;
+    let booked = outcomes.values().filter(|row| matches!(row.outcome, Outcome::Booked { .. })).count();
+    let refused = outcomes.values().filter(|row| row.outcome == Outcome::Rejected(Reason::SoldOut)).count();
+    assert_eq!((booked, refused), (1, 99));
+    pipeline.drain().await.unwrap();
+}
+
+/// Outcomes that were committed and not published before a crash are published by the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_outcomes_are_published_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = rush(folder.path()).await;
+    let mut events = hospital.listen();
+    let pipeline = hospital.start(Options::default()).await;
+    published(&mut events, 101).await;
+    // No drain: the marks of the last commits are not written, as in a crash.
+    std::mem::forget(pipeline);
+    let mut events = hospital.listen();
+    let pipeline = hospital.start(Options { owner: "next".into(), ..Options::default() }).await;
+    let again = published(&mut events, 1).await;
+    assert!(again.keys().all(|position| position.offset <= 101));
+    pipeline.drain().await.unwrap();
+}
