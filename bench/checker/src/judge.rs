@@ -158,10 +158,15 @@ impl Judge {
             forgotten = first.outcome == Outcome::Rejected(Reason::Duplicate)
                 || position.offset - first.offset > self.options.repeats_known_records
                 || logged_at.since(first.logged_at) > self.options.repeats_known_for;
+            let repeat = Answer::Repeat { first: first.offset, outcome: first.outcome };
             if first.session == session {
-                answers.push(Answer::Repeat { first: first.offset, outcome: first.outcome });
+                answers.push(repeat);
             } else {
                 answers.push(Answer::Fresh(Outcome::Rejected(Reason::Duplicate)));
+                // A store does not keep the name of a session that nobody knew. After a restart, any counts as the same.
+                if first.outcome == Outcome::Rejected(Reason::UnknownSession) {
+                    answers.push(repeat);
+                }
             }
         }
         if forgotten {

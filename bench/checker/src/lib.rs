@@ -1,6 +1,6 @@
 //! Verifies, from the intent log and the store alone, what must be true of a hospital's bookings.
 //!
-//! It shares no code with what decides: [`rules`](crate) are written down a second time, plainly and one record after the
+//! It shares no code with what decides: the rules are written down a second time, plainly and one record after the
 //! other, and the whole log is decided again. Only the words, the codecs and the ports come from `orderly-domain`.
 //! Fencing, the ledger's rebuild and the bounds of queues leave no trace in either place; tests elsewhere cover them.
 //!

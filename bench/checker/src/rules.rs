@@ -104,19 +104,11 @@ impl Rules {
         let (clinic, session) = self.clinic(&book.session)?;
         let earlier =
             self.tickets.get(&book.ticket).map(|(session_id, position)| (&self.clinics[session_id], position));
-        if let Some((other, position)) = earlier
-            && other
-                .session
-                .as_ref()
-                .is_some_and(|other| (&other.department, other.day) == (&session.department, session.day))
+        if let Some((_, position)) = earlier
+            && let Some(booking) = clinic.bookings.get(position)
+            && booking.patient_id == book.patient_id
         {
-            let same_session = other.session.as_ref().is_some_and(|other| other.session_id == session.session_id);
-            let same_patient = other.bookings[position].patient_id == book.patient_id;
-            return if same_session && same_patient {
-                Ok(Outcome::Repeat { first: position.offset })
-            } else {
-                Err(Reason::Duplicate)
-            };
+            return Ok(Outcome::Repeat { first: position.offset });
         }
         if clinic.closed {
             return Err(Reason::SessionClosed);
@@ -128,6 +120,11 @@ impl Rules {
             return Err(Reason::Expired);
         }
         let number = *clinic.free.first().ok_or(Reason::SoldOut)?;
+        // A ledger that keeps departments' days apart sees a booking of the same one first; the store sees all, last.
+        let day = |session: &Session| (session.department.clone(), session.day);
+        if earlier.is_some_and(|(other, _)| other.session.as_ref().map(day) == Some(day(session))) {
+            return Err(Reason::Duplicate);
+        }
         if let Some(scope) = clinic.scope()
             && self.held.contains_key(&(scope, book.patient_id.clone()))
         {

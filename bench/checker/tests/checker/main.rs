@@ -1,0 +1,5 @@
+//! The checker against histories that a real log and a real store hold: right ones, and ones with a planted fault.
+
+mod faults;
+mod histories;
+mod hospital;
