@@ -58,7 +58,7 @@ impl Reader {
                     committed.mark_unchanged();
                 }
                 State::Reading(tokio::task::spawn_blocking(move || {
-                    let outcome = scan.read();
+                    let outcome = scan.read().map_err(Error::from);
                     (scan, outcome)
                 }))
             }

@@ -12,7 +12,8 @@ use orderly_domain::port::{Error, Result};
 use orderly_domain::{Offset, Partition, Position};
 use rusqlite::Connection;
 
-use super::schema::{self, from_sql, read_error, to_sql};
+use super::schema::{self, from_sql, to_sql};
+use crate::sqlite::Failure;
 
 /// How many records are held at most, over all partitions.
 const RECORDS_MAX: usize = 32_768;
@@ -81,18 +82,15 @@ impl Scan {
     }
 
     /// Reads on. After an error it must be told where to go on from.
-    pub(super) fn read(&mut self) -> Result<Batch> {
-        let failed = |error: rusqlite::Error| read_error(&error);
+    pub(super) fn read(&mut self) -> std::result::Result<Batch, Failure> {
         let mut records = std::mem::take(&mut self.held);
         let mut complete_until: Option<Timestamp> = None;
-        let transaction = self.connection.transaction().map_err(failed)?;
+        let transaction = self.connection.transaction()?;
         {
-            let mut statement = transaction
-                .prepare_cached(
-                    "SELECT log_offset, logged_at_us, payload FROM records
+            let mut statement = transaction.prepare_cached(
+                "SELECT log_offset, logged_at_us, payload FROM records
                      WHERE partition = ?1 AND log_offset >= ?2 ORDER BY log_offset LIMIT ?3",
-                )
-                .map_err(failed)?;
+            )?;
             for (partition, cursor) in (0..).zip(&mut self.cursors) {
                 let Some(cursor) = cursor else { continue };
                 let limits = (self.partition_records_max, self.partition_bytes_max);
@@ -102,7 +100,7 @@ impl Scan {
                 }
             }
         }
-        transaction.commit().map_err(failed)?;
+        transaction.commit()?;
         // Made of one ascending run a partition, which this sort finds and merges.
         records.sort_by_key(|record| record.logged_at);
         if let Some(until) = complete_until {
@@ -133,8 +131,7 @@ impl Cursor {
         (records_max, bytes_max): (usize, usize),
         statement: &mut rusqlite::Statement<'_>,
         records: &mut Vec<Record>,
-    ) -> Result<bool> {
-        let failed = |error: rusqlite::Error| read_error(&error);
+    ) -> std::result::Result<bool, Failure> {
         let room = records_max.saturating_sub(self.held_records);
         if room == 0 || self.held_bytes >= bytes_max {
             return Ok(true);
@@ -142,26 +139,25 @@ impl Cursor {
         let mut bytes = self.held_bytes;
         let mut read = 0;
         let room_sql = i64::try_from(room).expect("a limit of records is small");
-        let mut rows = statement.query((partition, to_sql(self.next), room_sql)).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let position = Position { partition, offset: from_sql(row.get(0).map_err(failed)?)? };
-            let logged_at = Timestamp::from_micros(row.get(1).map_err(failed)?);
+        let mut rows = statement.query((partition, to_sql(self.next), room_sql))?;
+        while let Some(row) = rows.next()? {
+            let position = Position { partition, offset: from_sql(row.get(0)?)? };
+            let logged_at = Timestamp::from_micros(row.get(1)?);
             if position.offset != self.next {
-                return Err(Error::Corrupt(format!(
+                return Err(corrupt(format!(
                     "the log has no record {partition}/{} and goes on at {position}; restore the data folder from a copy",
                     self.next
                 )));
             }
             if logged_at <= self.last_logged_at {
-                return Err(Error::Corrupt(format!(
+                return Err(corrupt(format!(
                     "the log's times do not rise at {position}; restore the data folder from a copy"
                 )));
             }
             let payload = row
-                .get_ref(2)
-                .map_err(failed)?
+                .get_ref(2)?
                 .as_blob()
-                .map_err(|error| Error::Corrupt(format!("the log's record {position} cannot be read: {error}")))?;
+                .map_err(|error| corrupt(format!("the log's record {position} cannot be read: {error}")))?;
             records.push(Record { position, logged_at, payload: payload.to_vec() });
             self.next += 1;
             self.last_logged_at = logged_at;
@@ -173,4 +169,8 @@ impl Cursor {
         }
         Ok(read == room)
     }
+}
+
+fn corrupt(text: String) -> Failure {
+    Error::Corrupt(text).into()
 }

@@ -12,11 +12,12 @@ use orderly_domain::clock::{Clock, Timestamp};
 use orderly_domain::port::log::{Appended, Extent};
 use orderly_domain::port::{Error, Result};
 use orderly_domain::{Offset, Partition, Position};
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::measures::Measures;
 use super::schema::{self, to_sql};
+use crate::sqlite::{self, Failure};
 
 /// How many records one transaction drops at most, so that appends do not wait long for a trim.
 const TRIM_RECORDS_MAX: u64 = 10_000;
@@ -58,23 +59,6 @@ pub(super) struct Service {
     pub(super) committed: watch::Sender<Vec<Extent>>,
 }
 
-/// A transaction that did not succeed.
-struct Failure {
-    /// Whether the commit itself failed: then the device may hold it nonetheless.
-    in_commit: bool,
-    source: rusqlite::Error,
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(source: rusqlite::Error) -> Self {
-        Self { in_commit: false, source }
-    }
-}
-
-fn in_commit(source: rusqlite::Error) -> Failure {
-    Failure { in_commit: true, source }
-}
-
 impl Service {
     /// Serves requests until the log is closed or dropped.
     pub(super) fn run(mut self) {
@@ -105,7 +89,7 @@ impl Service {
     fn append(&mut self, group: Vec<Append>) {
         let outcome = match self.refusal() {
             Some(refusal) => Err(refusal),
-            None => self.insert(&group).map_err(|failure| self.explain(&failure)),
+            None => self.insert(&group).map_err(|failure| self.explain(failure.into())),
         };
         match outcome {
             Ok(taken) => {
@@ -150,7 +134,7 @@ impl Service {
                 taken.push(Appended { position, logged_at: self.last_logged_at });
             }
         }
-        transaction.commit().map_err(in_commit)?;
+        sqlite::commit(transaction)?;
         Ok(taken)
     }
 
@@ -158,7 +142,7 @@ impl Service {
         if let Some(refusal) = self.refusal() {
             return Err(refusal.error());
         }
-        let starts = self.delete(before, decided).map_err(|failure| self.explain(&failure).error())?;
+        let starts = self.delete(before, decided).map_err(|failure| self.explain(failure.into()).error())?;
         let mut dropped = 0;
         self.committed.send_modify(|extents| {
             for (partition, start) in starts {
@@ -196,7 +180,7 @@ impl Service {
                 .execute((partition, to_sql(start), self.last_logged_at.as_micros()))?;
             starts.push((*partition, start));
         }
-        transaction.commit().map_err(in_commit)?;
+        sqlite::commit(transaction)?;
         Ok(starts)
     }
 
@@ -206,29 +190,25 @@ impl Service {
         cause.map(|cause| Explanation { kind: Error::DidNotHappen, text: cause })
     }
 
-    /// What a failure means to those who wait. One that leaves the device's state unknown is the writer's last.
-    fn explain(&self, failure: &Failure) -> Explanation {
-        let source = &failure.source;
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
+    /// What a failure means to those who wait. After one that leaves open what the device holds, or finds something in
+    /// the way, nothing is written any more.
+    fn explain(&self, error: Error) -> Explanation {
+        match error {
+            Error::StorageFull(text) => {
                 self.measures.storage_full_total.inc();
-                tracing::warn!(%source, "the intent log has no space left");
-                Explanation {
-                    kind: Error::StorageFull,
-                    text: format!("the intent log has no space left ({source}); free some, or raise its limit"),
-                }
+                tracing::warn!(cause = %text, "the intent log has no space left");
+                Explanation { kind: Error::StorageFull, text }
             }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if !failure.in_commit => Explanation {
-                kind: Error::DidNotHappen,
-                text: format!("the intent log is in use by another program ({source}); try again"),
-            },
-            _ => {
-                let cause =
-                    format!("the intent log failed to write ({source}); restart the process once the device is well");
-                tracing::error!(%source, in_commit = failure.in_commit, "the intent log takes no more records");
-                self.failed.send_replace(Some(cause.clone()));
-                let kind = if failure.in_commit { Error::MayHaveHappened } else { Error::DidNotHappen };
-                Explanation { kind, text: cause }
+            Error::DidNotHappen(text) => {
+                tracing::warn!(cause = %text, "the intent log could not be written");
+                Explanation { kind: Error::DidNotHappen, text }
+            }
+            error => {
+                let text = format!("the intent log failed ({error}); restart the process once the device is well");
+                tracing::error!(cause = %error, "the intent log takes no more records");
+                self.failed.send_replace(Some(text.clone()));
+                let open = matches!(error, Error::MayHaveHappened(_));
+                Explanation { kind: if open { Error::MayHaveHappened } else { Error::DidNotHappen }, text }
             }
         }
     }

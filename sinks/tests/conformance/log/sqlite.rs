@@ -91,8 +91,9 @@ async fn a_newer_schema_is_left_alone() {
     let connection = rusqlite::Connection::open(folder.path().join("log.sqlite")).expect("it is a database");
     connection.pragma_update(None, "user_version", 99).expect("it can be written");
     drop(connection);
-    for cause in [refusal(open(folder.path(), options())), refusal(Log::open_read_only(folder.path()))] {
-        assert!(cause.contains("version 99"), "{cause}");
+    for refusal in [open(folder.path(), options()).err(), Log::open_read_only(folder.path()).err()] {
+        let refusal = refusal.expect("it is refused").to_string();
+        assert!(refusal.contains("version 99"), "{refusal}");
     }
 }
 
