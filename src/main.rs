@@ -1,2 +1,97 @@
-//! orderly
-fn main() {}
+//! `orderly`: the command line, and the only place where everything is wired.
+
+mod check;
+mod cli;
+mod client;
+mod config;
+mod demo;
+mod keys;
+mod serve;
+mod telemetry;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use orderly_domain::clock::{Clock as _, System};
+
+use cli::{Cli, Command, Policy, Sessions};
+use client::Client;
+use config::Config;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where stderr is closed, the exit status alone has to tell.
+            let _ = writeln!(std::io::stderr().lock(), "orderly: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(command) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            if !check::run(&config.data, command.idle, command.json).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Serve(command) => {
+            let mut config = configured(&command.source)?;
+            if let Some(listen) = command.listen {
+                config.listen = listen;
+            }
+            if let Some(policy) = command.policy {
+                config.policy.file = Some(policy);
+            }
+            telemetry::init(&config)?;
+            serve::run(config, command.demo).await?;
+        }
+        Command::Policy(Policy::Get { server }) => client::policy::get(&Client::new(server)?).await?,
+        Command::Policy(Policy::Set { file, reason, server }) => {
+            client::policy::set(&Client::new(server)?, &file, reason.as_deref()).await?;
+        }
+        Command::Policy(Policy::Diff { file, server }) => client::policy::diff(&Client::new(server)?, &file).await?,
+        Command::Sessions(Sessions::Import { file, server }) => {
+            client::sessions::import(&Client::new(server)?, &file).await?;
+        }
+        Command::Token(command) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            let keys = keys::for_minting(&config)?;
+            let token = keys.mint(&command.sub, command.role, System.now(), command.ttl)?;
+            writeln!(std::io::stdout().lock(), "{token}")?;
+        }
+        Command::Config(command) => {
+            let config = configured(&command.source)?;
+            let mut out = std::io::stdout().lock();
+            if command.print {
+                write!(out, "{}", config::print(&config)?)?;
+            } else {
+                writeln!(out, "the configuration can be used")?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration, with what the command line sets of it.
+fn configured(source: &cli::Source) -> anyhow::Result<Config> {
+    let mut config = config::load(source.config.as_deref())?;
+    if let Some(data) = &source.data {
+        config.data.clone_from(data);
+    }
+    Ok(config)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,102 @@
+//! `orderly check`: the checker's verdict on a data folder, as a table or as JSON.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use orderly_checker::{Invariant, Options, Report};
+use orderly_sinks::{analytics, log, store};
+use serde_json::json;
+
+/// Checks the data folder `data` and prints what was found; true when every invariant holds. A server may be running on
+/// the folder: nothing is written. `idle` says that none should be deciding, so that everything must have arrived.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) async fn run(data: &Path, idle: bool, as_json: bool) -> anyhow::Result<bool> {
+    let report = report(data, idle).await?;
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        writeln!(out, "{:#}", to_json(&report))?;
+    } else {
+        write!(out, "{}", to_text(&report))?;
+    }
+    Ok(report.holds())
+}
+
+async fn report(data: &Path, idle: bool) -> anyhow::Result<Report> {
+    let log = log::sqlite::Log::open_read_only(data)
+        .with_context(|| format!("cannot open the intent log in {}; name its folder with --data", data.display()))?;
+    let store = store::sqlite::Store::open_read_only(data)
+        .with_context(|| format!("cannot open the store in {}; name its folder with --data", data.display()))?;
+    let mut report = orderly_checker::check(&log, &store, Options { idle, ..Options::default() })
+        .await
+        .with_context(|| format!("cannot check {}", data.display()))?;
+    if data.join(analytics::sqlite::FILE).exists() {
+        let analytics = analytics::sqlite::Analytics::open_read_only(data).context("cannot open the analytics")?;
+        orderly_checker::check_analytics(&analytics, &store, idle, &mut report).await?;
+    }
+    Ok(report)
+}
+
+fn to_json(report: &Report) -> serde_json::Value {
+    let findings = report.findings.iter().map(|(invariant, finding)| {
+        json!({
+            "number": invariant.number(),
+            "invariant": invariant,
+            "unit": invariant.unit(),
+            "checked": finding.checked,
+            "violations": finding.violations,
+            "rows": finding.rows,
+            "skipped": finding.skipped,
+        })
+    });
+    json!({ "holds": report.holds(), "in_flight": report.in_flight, "invariants": findings.collect::<Vec<_>>() })
+}
+
+fn to_text(report: &Report) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["#", "invariant", "checked", "violations", "verdict"]);
+    for (invariant, finding) in &report.findings {
+        let verdict = match (&finding.skipped, finding.violations) {
+            (_, 1..) => "BROKEN",
+            (Some(cause), 0) => cause,
+            (None, 0) => "holds",
+        };
+        table.add_row([
+            invariant.number().to_string(),
+            invariant.title().to_owned(),
+            format!("{} {}", finding.checked, invariant.unit()),
+            finding.violations.to_string(),
+            verdict.to_owned(),
+        ]);
+    }
+    for column in [0, 2, 3] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = format!("{table}\n");
+    for invariant in report.broken() {
+        let finding = &report.findings[&invariant];
+        text += &format!("\n{}. {}: {} violations\n", invariant.number(), invariant.title(), finding.violations);
+        for row in &finding.rows {
+            text += &format!("  {row}\n");
+        }
+        let more = finding.violations - finding.rows.len() as u64;
+        if more > 0 {
+            text += &format!("  … and {more} more\n");
+        }
+    }
+    if report.in_flight > 0 {
+        text += &format!("\n{} records are in flight: in the log, not decided yet.\n", report.in_flight);
+    }
+    let records = report.checked(Invariant::ExactlyOnce);
+    text += &match report.holds() {
+        true => format!("\nEvery invariant holds over {records} decisions.\n"),
+        false => "\nInvariants are broken. Stop the server and keep the folder: it is the evidence.\n".to_owned(),
+    };
+    text
+}

@@ -1,0 +1,252 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use orderly_domain::PatientId;
+use orderly_ingress::auth::Role;
+
+/// Orderly keeps a hospital's booking rush in order: it takes every request in, promises it a place in line, decides each
+/// exactly once and in order, and never sells a place twice.
+#[derive(Debug, Parser)]
+#[command(name = "orderly", version, about, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit status: 0 it is done, 1 it failed or something is wrong, 2 the command line cannot be used.\n\
+                          Every command has examples: orderly COMMAND --help";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the booking engine
+    #[command(after_help = "Examples:
+  orderly serve --demo
+      Try it out: a demo hospital, and tokens for whoever asks.
+  orderly serve --config orderly.toml --data /var/lib/orderly
+      Run it; `orderly config --print > orderly.toml` makes the file.
+  ORDERLY_AUTH__KEY_FILE=auth.key orderly serve --listen 0.0.0.0:8080
+      Run it with the defaults and a key of your own.")]
+    Serve(Serve),
+
+    /// Check that every invariant holds in a data folder
+    #[command(after_help = "Examples:
+  orderly check
+      Check ./data, also while a server is running on it.
+  orderly check --data /var/lib/orderly --idle
+      Nothing is being decided: every intent must have its decision.
+
+It reads only. Exit status 1 when an invariant is broken; the rows that break it are listed.")]
+    Check(Check),
+
+    /// Read, change or compare the throttle policy of a running server
+    #[command(subcommand)]
+    Policy(Policy),
+
+    /// Open clinic sessions on a running server
+    #[command(subcommand)]
+    Sessions(Sessions),
+
+    /// Make a token with the HS256 secret of the configuration, else of the data folder's demo
+    #[command(after_help = "Examples:
+  export ORDERLY_TOKEN=$(orderly token --sub amy --role ops)
+      A token for the commands `policy` and `sessions`, good for an hour.
+  orderly token --sub patient-1 --role patient --ttl 8h --data /var/lib/orderly")]
+    Token(Token),
+
+    /// Check the configuration, or print it
+    #[command(after_help = "Examples:
+  orderly config --print > orderly.toml
+      Start a file: every key with its default, its unit and its environment variable.
+  orderly config --config orderly.toml
+      Check a file.
+  orderly config --config orderly.toml --print
+      See what the file and the environment come to.")]
+    Config(ConfigCommand),
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// The configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "ORDERLY_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// The data folder [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Options of `orderly serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Set up a demo hospital and give tokens to whoever asks; not for real patients
+    #[arg(long)]
+    pub demo: bool,
+
+    /// The address and port to listen on [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+
+    /// The throttle policy until ops set one (TOML, or JSON)
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
+
+/// Options of `orderly check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// No server is deciding: intents without a decision are an error
+    #[arg(long)]
+    pub idle: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Commands of `orderly policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Print the policy in force, as TOML
+    #[command(after_help = "Example:
+  orderly policy get > policy.toml")]
+    Get {
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Put a policy in force, at once and without a restart
+    #[command(after_help = "Example:
+  orderly policy set policy.toml --reason 'release rush'
+
+The file is checked before it is sent. If somebody sets another policy meanwhile, nothing is changed.")]
+    Set {
+        /// The policy (TOML, or JSON where the name ends in .json)
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Why, for those who read the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Show what a file would change
+    #[command(after_help = "Example:
+  orderly policy diff policy.toml
+
+Lines that begin with - are in force, lines that begin with + are in the file.")]
+    Diff {
+        /// The policy (TOML, or JSON where the name ends in .json)
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+/// Commands of `orderly sessions`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sessions {
+    /// Open the sessions of a file
+    #[command(after_help = "Examples:
+  orderly sessions import sessions.json
+      A JSON array of sessions, as `PUT /v1/sessions` takes it.
+  zcat sessions.ndjson.gz | orderly sessions import -
+      A session a line, from another program.
+
+Sessions go in groups; a group in which one cannot be opened is not opened, and what is wrong is listed.")]
+    Import {
+        /// The sessions: a JSON array, or a JSON object a line; - for the standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+/// A running server.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Its address
+    #[arg(long, value_name = "URL", env = "ORDERLY_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: reqwest::Url,
+
+    /// A token with the role ops; `orderly token --sub NAME --role ops` makes one
+    #[arg(long, value_name = "TOKEN", env = "ORDERLY_TOKEN", hide_env_values = true)]
+    pub token: String,
+}
+
+/// Options of `orderly token`.
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Whom the token is for; a patient's own identifier for the role patient
+    #[arg(long, value_name = "NAME")]
+    pub sub: PatientId,
+
+    /// patient, ops or analyst
+    #[arg(long, value_name = "ROLE")]
+    pub role: Role,
+
+    /// How long it is good: 90s, 30m, 8h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
+    pub ttl: std::time::Duration,
+}
+
+/// Options of `orderly config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigCommand {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Print it, every key with its meaning and unit
+    #[arg(long)]
+    pub print: bool,
+}
+
+fn ttl(text: &str) -> Result<std::time::Duration, String> {
+    let ttl = text.parse::<jiff::SignedDuration>().map_err(|error| format!("{error}; write it as 90s, 30m or 8h"))?;
+    let ttl = std::time::Duration::try_from(ttl).map_err(|_| "a token cannot end before it begins".to_owned())?;
+    if ttl.as_secs() == 0 { Err("a token is good for at least a second".to_owned()) } else { Ok(ttl) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_to_live_has_a_unit_and_is_positive() {
+        assert_eq!(ttl("90s"), Ok(std::time::Duration::from_secs(90)));
+        assert_eq!(ttl("1h 30m"), Ok(std::time::Duration::from_secs(5_400)));
+        for wrong in ["", "5", "-1h", "0s", "soon"] {
+            assert!(ttl(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `orderly policy`: the throttle policy of a running server.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use orderly_ingress::throttle::Policy;
+use reqwest::Method;
+use reqwest::header::IF_MATCH;
+use serde::Deserialize;
+
+use super::Client;
+use crate::config::read_policy;
+
+const PATH: &str = "v1/policy";
+
+/// A version of the policy, as the server tells it.
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+    policy: Policy,
+    author: String,
+    reason: String,
+    set_at: String,
+}
+
+impl Version {
+    fn summary(&self) -> String {
+        let Self { version, author, set_at, reason, .. } = self;
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        format!("version {version}, set by {author} at {set_at}{reason}").replace(char::is_control, " ")
+    }
+}
+
+async fn current(client: &Client) -> anyhow::Result<Version> {
+    let response = client.send(client.request(Method::GET, PATH)?).await??;
+    response.json().await.context("the server's policy cannot be read; use the orderly of the server's version")
+}
+
+/// Prints the policy in force.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub(crate) async fn get(client: &Client) -> anyhow::Result<()> {
+    let current = current(client).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "# {}", current.summary())?;
+    write!(out, "{}", text(&current.policy)?)?;
+    Ok(())
+}
+
+/// Puts the policy of a file in force, unless somebody else sets another meanwhile.
+///
+/// # Errors
+/// When the file cannot be used, or the server refuses it.
+pub(crate) async fn set(client: &Client, file: &Path, reason: Option<&str>) -> anyhow::Result<()> {
+    let policy = read_policy(file)?;
+    let replaced = current(client).await?;
+    let change = serde_json::json!({ "policy": policy, "reason": reason.unwrap_or_default() });
+    let tag = format!("\"{}\"", replaced.version);
+    let response = client.send(client.request(Method::PUT, PATH)?.header(IF_MATCH, tag).json(&change)).await??;
+    let set: Version = response.json().await.context("the policy was set, but the server's answer cannot be read")?;
+    writeln!(std::io::stdout().lock(), "in force: {}", set.summary())?;
+    Ok(())
+}
+
+/// Prints what the policy of a file would change.
+///
+/// # Errors
+/// When the file cannot be used, or the server cannot be asked.
+pub(crate) async fn diff(client: &Client, file: &Path) -> anyhow::Result<()> {
+    let policy = read_policy(file)?;
+    let current = current(client).await?;
+    let mut out = std::io::stdout().lock();
+    if policy == current.policy {
+        writeln!(out, "no difference to {}", current.summary())?;
+    } else {
+        write!(out, "{}", unified(&current, &policy, &file.display().to_string())?)?;
+    }
+    Ok(())
+}
+
+fn text(policy: &Policy) -> anyhow::Result<String> {
+    toml::to_string(policy).context("the policy cannot be written as TOML")
+}
+
+fn unified(current: &Version, policy: &Policy, name: &str) -> anyhow::Result<String> {
+    let (before, after) = (text(&current.policy)?, text(policy)?);
+    let diff = similar::TextDiff::from_lines(&before, &after);
+    Ok(diff.unified_diff().header(&current.summary(), name).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_shows_only_what_changes() {
+        let mut policy = Policy::default();
+        let before = Version {
+            version: 3,
+            policy: policy.clone(),
+            author: "amy".into(),
+            reason: "release\nrush".into(),
+            set_at: "2026-11-22T00:00:00Z".into(),
+        };
+        policy.limits.patient.as_mut().expect("patients are limited").burst = 25;
+        let diff = unified(&before, &policy, "policy.toml").expect("printable");
+        let changed: Vec<_> = diff.lines().filter(|line| line.starts_with(['-', '+'])).collect();
+        assert_eq!(
+            changed,
+            [
+                "--- version 3, set by amy at 2026-11-22T00:00:00Z: release rush",
+                "+++ policy.toml",
+                "-burst = 10",
+                "+burst = 25"
+            ]
+        );
+        assert!(diff.contains("[limits.patient]"), "{diff}");
+    }
+}

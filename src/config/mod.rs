@@ -1,0 +1,62 @@
+//! The configuration: a TOML file, overridden by environment variables.
+
+mod keys;
+mod options;
+mod print;
+mod sections;
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use confique::{Config as _, Layer as _};
+
+pub(crate) use options::read_policy;
+pub(crate) use print::print;
+pub(crate) use sections::{Config, LogFormat};
+
+type Layer = <Config as confique::Config>::Layer;
+
+/// Integers for which 0 means something; all others are at least 1.
+const MAY_BE_ZERO: [&str; 3] = ["log.retention_hours", "pipeline.epoch_linger_ms", "ingress.drain_max_ms"];
+
+/// The least that `ingress.header_bytes_max` can be: what the HTTP parser needs.
+const HEADER_BYTES_MIN: usize = 8_192;
+
+/// Reads the configuration from the environment, the file if there is one, and the defaults.
+///
+/// # Errors
+/// When the file cannot be read, a key is unknown or a value cannot be used. Says which, and what is nearest.
+pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+    keys::check_environment(std::env::vars_os().map(|(name, _)| name))?;
+    let environment = Layer::from_env().context("the environment cannot be used")?;
+    let from_file = file.map(read).transpose()?.unwrap_or_else(Layer::empty);
+    let layers = environment.with_fallback(from_file).with_fallback(Layer::default_values());
+    let config = Config::from_layer(layers).context("the configuration is not complete")?;
+    validate(&config)?;
+    Ok(config)
+}
+
+fn read(path: &Path) -> anyhow::Result<Layer> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("the configuration file {name} cannot be read; check the path, or leave --config out")
+    })?;
+    keys::check_file(&text).with_context(|| format!("the configuration file {name} cannot be used"))?;
+    toml::from_str(&text).with_context(|| format!("the configuration file {name} cannot be used"))
+}
+
+fn validate(config: &Config) -> anyhow::Result<()> {
+    let values = toml::Table::try_from(config).context("the configuration cannot be checked")?;
+    for (path, value) in keys::values(&values) {
+        ensure!(
+            value.as_integer() != Some(0) || MAY_BE_ZERO.contains(&path.as_str()),
+            "the configuration cannot be used: `{path}` is 0; set at least 1"
+        );
+    }
+    ensure!(
+        config.ingress.header_bytes_max >= HEADER_BYTES_MIN,
+        "the configuration cannot be used: `ingress.header_bytes_max` is {}; set at least {HEADER_BYTES_MIN}",
+        config.ingress.header_bytes_max
+    );
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The configuration as each part's own options.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use orderly_ingress::throttle::Policy;
+use orderly_operators::RecentTickets;
+
+use super::Config;
+
+impl Config {
+    /// The intent log's.
+    pub(crate) fn log_options(&self) -> orderly_sinks::log::sqlite::Options {
+        let log = &self.log;
+        orderly_sinks::log::sqlite::Options {
+            partitions: log.partitions,
+            queue_records_max: log.queue_records_max,
+            group_records_max: log.group_records_max,
+            payload_bytes_max: log.payload_bytes_max,
+            size_max_bytes: log.size_max_bytes,
+        }
+    }
+
+    /// How long decided records are kept.
+    pub(crate) fn retention(&self) -> Duration {
+        Duration::from_secs(u64::from(self.log.retention_hours) * 3_600)
+    }
+
+    /// The store's.
+    pub(crate) fn store_options(&self) -> orderly_sinks::store::sqlite::Options {
+        let store = &self.store;
+        orderly_sinks::store::sqlite::Options {
+            readers: store.readers,
+            queue_max: store.queue_max,
+            cache_bytes: store.cache_bytes,
+            sessions_cached_max: store.sessions_cached_max,
+            size_max_bytes: store.size_max_bytes,
+        }
+    }
+
+    /// The analytics'.
+    pub(crate) fn analytics_options(&self) -> orderly_sinks::analytics::sqlite::Options {
+        let analytics = &self.analytics;
+        orderly_sinks::analytics::sqlite::Options {
+            readers: analytics.readers,
+            queue_max: analytics.queue_max,
+            cache_bytes: analytics.cache_bytes,
+            size_max_bytes: analytics.size_max_bytes,
+        }
+    }
+
+    /// The pipeline's, which takes partitions over as `owner`.
+    pub(crate) fn pipeline_options(&self, owner: String) -> orderly_pipeline::Options {
+        let pipeline = &self.pipeline;
+        orderly_pipeline::Options {
+            workers: pipeline.workers,
+            epoch_records_max: pipeline.epoch_records_max,
+            epoch_linger: Duration::from_millis(pipeline.epoch_linger_ms),
+            epochs_in_flight_max: pipeline.epochs_in_flight_max,
+            batch_records_max: pipeline.batch_records_max,
+            ledger_lanes: pipeline.ledger_lanes,
+            recent: RecentTickets {
+                tickets_max: pipeline.dedup_tickets_max,
+                window: Duration::from_secs(pipeline.dedup_window_s),
+            },
+            owner,
+        }
+    }
+
+    /// The HTTP server's. Reads the policy's file, if there is one.
+    ///
+    /// # Errors
+    /// When the policy's file cannot be read or used.
+    pub(crate) fn ingress_options(&self, demo: bool) -> anyhow::Result<orderly_ingress::Options> {
+        let ingress = &self.ingress;
+        Ok(orderly_ingress::Options {
+            listen: self.listen,
+            demo,
+            exclusivity: ingress.exclusivity,
+            policy: self.policy.file.as_deref().map(read_policy).transpose()?.unwrap_or_default(),
+            connections_max: ingress.connections_max,
+            waiters_max: ingress.waiters_max,
+            streams_max: ingress.streams_max,
+            idempotency_window: ingress.idempotency_window,
+            tokens_cached_max: ingress.tokens_cached_max,
+            header_bytes_max: ingress.header_bytes_max,
+            body_bytes_max: ingress.body_bytes_max,
+            sessions_body_bytes_max: ingress.sessions_body_bytes_max,
+            header_timeout: Duration::from_millis(ingress.header_timeout_ms),
+            body_timeout: Duration::from_millis(ingress.body_timeout_ms),
+            sessions_body_timeout: Duration::from_millis(ingress.sessions_body_timeout_ms),
+            request_timeout: Duration::from_millis(ingress.request_timeout_ms),
+            wait_max: Duration::from_millis(ingress.wait_max_ms),
+            stream_max: Duration::from_millis(ingress.stream_max_ms),
+            position_interval: Duration::from_millis(ingress.position_interval_ms),
+            sessions_interval: Duration::from_millis(ingress.sessions_interval_ms),
+            heartbeat_interval: Duration::from_millis(ingress.heartbeat_interval_ms),
+            policy_interval: Duration::from_millis(ingress.policy_interval_ms),
+            drain_max: Duration::from_millis(ingress.drain_max_ms),
+        })
+    }
+}
+
+/// Reads a throttle policy: JSON where the name ends in `.json`, else TOML.
+///
+/// # Errors
+/// When the file cannot be read, or the policy cannot be used.
+pub(crate) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the policy file {name} cannot be read; check the path"))?;
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let policy = if json { Policy::from_json(&text) } else { Policy::from_toml(&text) };
+    policy.map_err(|problems| {
+        anyhow!("{}", problems.join("\n")).context(format!("the policy file {name} cannot be used"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use confique::{Config as _, Layer as _};
+
+    use super::*;
+
+    /// The defaults that are printed are the ones that the parts have by themselves.
+    #[test]
+    fn defaults_agree_with_the_parts() {
+        let config = Config::from_layer(<Config as confique::Config>::Layer::default_values()).expect("complete");
+        assert_eq!(config.log_options(), orderly_sinks::log::sqlite::Options::default());
+        assert_eq!(config.store_options(), orderly_sinks::store::sqlite::Options::default());
+        assert_eq!(config.analytics_options(), orderly_sinks::analytics::sqlite::Options::default());
+        let pipeline = orderly_pipeline::Options::default();
+        assert_eq!(format!("{:?}", config.pipeline_options(pipeline.owner.clone())), format!("{pipeline:?}"));
+        let ingress = config.ingress_options(false).expect("no file to read");
+        assert_eq!(format!("{ingress:?}"), format!("{:?}", orderly_ingress::Options::default()));
+        let names = orderly_ingress::auth::Names::default();
+        assert_eq!((config.auth.issuer, config.auth.audience), (names.issuer, names.audience));
+    }
+}

@@ -1,0 +1,272 @@
+//! What can be configured. The comments here are what `orderly config --print` shows.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use orderly_domain::Exclusivity;
+use orderly_ingress::auth::Algorithm;
+use serde::{Deserialize, Serialize};
+
+/// Orderly's configuration. Every key may also be set by the environment variable that is named with it, which wins over
+/// the file; options of the command line win over both.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Config {
+    /// The address and port to listen on. Port 0 takes any free one.
+    #[config(default = "127.0.0.1:8080", env = "ORDERLY_LISTEN")]
+    pub listen: SocketAddr,
+    /// The folder of all data: log, store, analytics and keys. One process at a time.
+    #[config(default = "data", env = "ORDERLY_DATA")]
+    pub data: PathBuf,
+    /// Who may call.
+    #[config(nested)]
+    pub auth: Auth,
+    /// The intent log.
+    #[config(nested)]
+    pub log: Log,
+    /// The pipeline, which decides.
+    #[config(nested)]
+    pub pipeline: Pipeline,
+    /// The store, which is the system of record.
+    #[config(nested)]
+    pub store: Store,
+    /// The analytics, from which reports are read.
+    #[config(nested)]
+    pub analytics: Analytics,
+    /// Telling waiting clients and the analytics what was decided.
+    #[config(nested)]
+    pub fanout: Fanout,
+    /// The HTTP server. Every limit is a maximum that the process never exceeds.
+    #[config(nested)]
+    pub ingress: Ingress,
+    /// The tickets that patients hold.
+    #[config(nested)]
+    pub ticket: Ticket,
+    /// The throttle policy.
+    #[config(nested)]
+    pub policy: Policy,
+    /// What the process tells about itself.
+    #[config(nested)]
+    pub telemetry: Telemetry,
+}
+
+/// Who may call.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Auth {
+    /// How tokens are signed: HS256 (a shared secret), RS256, ES256 or EdDSA (a public key). A token cannot choose.
+    #[config(default = "HS256", env = "ORDERLY_AUTH__ALGORITHM")]
+    pub algorithm: Algorithm,
+    /// The file with the key: for HS256 a secret of at least 32 bytes, else a public key as PEM. `orderly serve` does not
+    /// start without it, except with --demo. Make a secret with: head -c 48 /dev/urandom | base64 > FILE
+    #[config(env = "ORDERLY_AUTH__KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The `iss` that tokens must have.
+    #[config(default = "orderly", env = "ORDERLY_AUTH__ISSUER")]
+    pub issuer: String,
+    /// The `aud` that tokens must have.
+    #[config(default = "orderly", env = "ORDERLY_AUTH__AUDIENCE")]
+    pub audience: String,
+}
+
+/// The intent log.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Log {
+    /// Partitions of a new log, 1 to 1024. It cannot be changed later.
+    #[config(default = 8, env = "ORDERLY_LOG__PARTITIONS")]
+    pub partitions: u16,
+    /// Hours that decided records are kept. Records that are not decided are kept for ever.
+    #[config(default = 168, env = "ORDERLY_LOG__RETENTION_HOURS")]
+    pub retention_hours: u32,
+    /// Appends that may wait for the writer; further ones are refused with 503.
+    #[config(default = 16_384, env = "ORDERLY_LOG__QUEUE_RECORDS_MAX")]
+    pub queue_records_max: usize,
+    /// Records that one transaction, and so one fsync, takes at most.
+    #[config(default = 2_048, env = "ORDERLY_LOG__GROUP_RECORDS_MAX")]
+    pub group_records_max: usize,
+    /// The longest record, in bytes.
+    #[config(default = 65_536, env = "ORDERLY_LOG__PAYLOAD_BYTES_MAX")]
+    pub payload_bytes_max: usize,
+    /// The largest size of the log's file, in bytes, beyond which requests are refused with 503. Without it, the disk's.
+    #[config(env = "ORDERLY_LOG__SIZE_MAX_BYTES")]
+    pub size_max_bytes: Option<u64>,
+}
+
+/// The pipeline, which decides.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Pipeline {
+    /// Worker threads.
+    #[config(default = 1, env = "ORDERLY_PIPELINE__WORKERS")]
+    pub workers: usize,
+    /// Records in an epoch, at most.
+    #[config(default = 4_096, env = "ORDERLY_PIPELINE__EPOCH_RECORDS_MAX")]
+    pub epoch_records_max: usize,
+    /// The shortest time between two epochs that are not full, in milliseconds: it trades latency for larger
+    /// transactions.
+    #[config(default = 2, env = "ORDERLY_PIPELINE__EPOCH_LINGER_MS")]
+    pub epoch_linger_ms: u64,
+    /// Epochs that are read and not committed, at most.
+    #[config(default = 16, env = "ORDERLY_PIPELINE__EPOCHS_IN_FLIGHT_MAX")]
+    pub epochs_in_flight_max: usize,
+    /// Records in one transaction of the store, at most, unless one epoch alone has more.
+    #[config(default = 8_192, env = "ORDERLY_PIPELINE__BATCH_RECORDS_MAX")]
+    pub batch_records_max: usize,
+    /// Calls of the ledger that one worker has in flight, at most.
+    #[config(default = 1, env = "ORDERLY_PIPELINE__LEDGER_LANES")]
+    pub ledger_lanes: usize,
+    /// Tickets of each partition that are remembered, so that a retry gets the first answer.
+    #[config(default = 32_768, env = "ORDERLY_PIPELINE__DEDUP_TICKETS_MAX")]
+    pub dedup_tickets_max: usize,
+    /// Seconds that they are remembered.
+    #[config(default = 86_400, env = "ORDERLY_PIPELINE__DEDUP_WINDOW_S")]
+    pub dedup_window_s: u64,
+}
+
+/// The store, which is the system of record.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Store {
+    /// Reads at once, each with a connection of its own.
+    #[config(default = 4, env = "ORDERLY_STORE__READERS")]
+    pub readers: usize,
+    /// Writes that wait for the writer, at most.
+    #[config(default = 64, env = "ORDERLY_STORE__QUEUE_MAX")]
+    pub queue_max: usize,
+    /// The writer's page cache, in bytes.
+    #[config(default = 67_108_864, env = "ORDERLY_STORE__CACHE_BYTES")]
+    pub cache_bytes: usize,
+    /// Sessions that the writer keeps in memory, about 600 bytes each.
+    #[config(default = 50_000, env = "ORDERLY_STORE__SESSIONS_CACHED_MAX")]
+    pub sessions_cached_max: usize,
+    /// The largest size of the store's file, in bytes, beyond which nothing more is decided. Without it, the disk's.
+    #[config(env = "ORDERLY_STORE__SIZE_MAX_BYTES")]
+    pub size_max_bytes: Option<u64>,
+}
+
+/// The analytics, from which reports are read.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Analytics {
+    /// Reports at once, each with a connection of its own.
+    #[config(default = 2, env = "ORDERLY_ANALYTICS__READERS")]
+    pub readers: usize,
+    /// Appends that wait for the writer, at most.
+    #[config(default = 16, env = "ORDERLY_ANALYTICS__QUEUE_MAX")]
+    pub queue_max: usize,
+    /// The writer's page cache, in bytes.
+    #[config(default = 33_554_432, env = "ORDERLY_ANALYTICS__CACHE_BYTES")]
+    pub cache_bytes: usize,
+    /// The largest size of the analytics' file, in bytes. Without it, the disk's.
+    #[config(env = "ORDERLY_ANALYTICS__SIZE_MAX_BYTES")]
+    pub size_max_bytes: Option<u64>,
+}
+
+/// Telling waiting clients and the analytics what was decided.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Fanout {
+    /// Batches of decisions that are kept for a listener that is slow, rounded up to a power of two. One that falls
+    /// further behind reads on from the store.
+    #[config(default = 1_024, env = "ORDERLY_FANOUT__CAPACITY_BATCHES")]
+    pub capacity_batches: usize,
+}
+
+/// The HTTP server. Every limit is a maximum that the process never exceeds.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Ingress {
+    /// How many active appointments a patient may have: "department-day" is one per department and local day, "session"
+    /// one per session, "none" any number. Sessions keep the rule under which they were opened.
+    #[config(default = "department-day", env = "ORDERLY_INGRESS__EXCLUSIVITY")]
+    pub exclusivity: Exclusivity,
+    /// Open connections. Further ones wait in the kernel's queue.
+    #[config(default = 20_000, env = "ORDERLY_INGRESS__CONNECTIONS_MAX")]
+    pub connections_max: usize,
+    /// Requests and streams that wait for a decision at once.
+    #[config(default = 50_000, env = "ORDERLY_INGRESS__WAITERS_MAX")]
+    pub waiters_max: usize,
+    /// Event streams at once.
+    #[config(default = 20_000, env = "ORDERLY_INGRESS__STREAMS_MAX")]
+    pub streams_max: usize,
+    /// Bookings that are remembered, so that a retry gets its ticket without a new record.
+    #[config(default = 65_536, env = "ORDERLY_INGRESS__IDEMPOTENCY_WINDOW")]
+    pub idempotency_window: usize,
+    /// Verified tokens that are remembered.
+    #[config(default = 16_384, env = "ORDERLY_INGRESS__TOKENS_CACHED_MAX")]
+    pub tokens_cached_max: usize,
+    /// The longest head of a request, in bytes; at least 8192.
+    #[config(default = 16_384, env = "ORDERLY_INGRESS__HEADER_BYTES_MAX")]
+    pub header_bytes_max: usize,
+    /// The longest body of a booking, a policy or another small call, in bytes.
+    #[config(default = 8_192, env = "ORDERLY_INGRESS__BODY_BYTES_MAX")]
+    pub body_bytes_max: usize,
+    /// The longest body of `PUT /v1/sessions`, in bytes.
+    #[config(default = 16_777_216, env = "ORDERLY_INGRESS__SESSIONS_BODY_BYTES_MAX")]
+    pub sessions_body_bytes_max: usize,
+    /// Milliseconds that a client may take to send a request's head, and that a connection may idle.
+    #[config(default = 15_000, env = "ORDERLY_INGRESS__HEADER_TIMEOUT_MS")]
+    pub header_timeout_ms: u64,
+    /// Milliseconds that a client may take to send a small body.
+    #[config(default = 10_000, env = "ORDERLY_INGRESS__BODY_TIMEOUT_MS")]
+    pub body_timeout_ms: u64,
+    /// Milliseconds that a client may take to send the body of `PUT /v1/sessions`.
+    #[config(default = 60_000, env = "ORDERLY_INGRESS__SESSIONS_BODY_TIMEOUT_MS")]
+    pub sessions_body_timeout_ms: u64,
+    /// Milliseconds that a call may take that does not wait for a decision.
+    #[config(default = 15_000, env = "ORDERLY_INGRESS__REQUEST_TIMEOUT_MS")]
+    pub request_timeout_ms: u64,
+    /// The longest that a client can ask to wait for a decision, in milliseconds.
+    #[config(default = 60_000, env = "ORDERLY_INGRESS__WAIT_MAX_MS")]
+    pub wait_max_ms: u64,
+    /// Milliseconds after which a stream ends; clients open it again.
+    #[config(default = 900_000, env = "ORDERLY_INGRESS__STREAM_MAX_MS")]
+    pub stream_max_ms: u64,
+    /// Milliseconds between two positions that a queued ticket's stream tells.
+    #[config(default = 500, env = "ORDERLY_INGRESS__POSITION_INTERVAL_MS")]
+    pub position_interval_ms: u64,
+    /// Milliseconds between two tellings of changed sessions.
+    #[config(default = 200, env = "ORDERLY_INGRESS__SESSIONS_INTERVAL_MS")]
+    pub sessions_interval_ms: u64,
+    /// Milliseconds after which a silent stream sends a comment, so that proxies keep it.
+    #[config(default = 15_000, env = "ORDERLY_INGRESS__HEARTBEAT_INTERVAL_MS")]
+    pub heartbeat_interval_ms: u64,
+    /// Milliseconds between two looks for a policy that another node set.
+    #[config(default = 1_000, env = "ORDERLY_INGRESS__POLICY_INTERVAL_MS")]
+    pub policy_interval_ms: u64,
+    /// Milliseconds that a stop waits for requests that are under way.
+    #[config(default = 10_000, env = "ORDERLY_INGRESS__DRAIN_MAX_MS")]
+    pub drain_max_ms: u64,
+}
+
+/// The tickets that patients hold.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Ticket {
+    /// The file with the keys that sign tickets: a line `ID BASE64` each, ID 0 to 255, at least 32 bytes of key. The first
+    /// signs; the others are still accepted. Without it, `ticket.keys` in the data folder, made at the first start.
+    #[config(env = "ORDERLY_TICKET__KEYS_FILE")]
+    pub keys_file: Option<PathBuf>,
+}
+
+/// The throttle policy.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Policy {
+    /// The file with the policy that is in force until ops set one: TOML, or JSON where the name ends in `.json`. Without
+    /// it, a hospital's default.
+    #[config(env = "ORDERLY_POLICY__FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// What the process tells about itself.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Telemetry {
+    /// What is logged: error, warn, info, debug or trace, also by module, such as "info,orderly_pipeline=debug".
+    #[config(default = "info", env = "ORDERLY_TELEMETRY__LOG")]
+    pub log: String,
+    /// How log lines are written to stderr: "text" or "json".
+    #[config(default = "text", env = "ORDERLY_TELEMETRY__FORMAT")]
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,23 @@
+//! What the process tells about itself: its log lines, on stderr.
+
+use anyhow::{Context as _, anyhow};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// Starts logging as configured.
+///
+/// # Errors
+/// When `telemetry.log` is not a filter.
+pub(crate) fn init(config: &Config) -> anyhow::Result<()> {
+    let directives = &config.telemetry.log;
+    let filter = EnvFilter::try_new(directives).with_context(|| {
+        format!("telemetry.log is {directives:?}; use a level such as info, or info,orderly_pipeline=debug")
+    })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.telemetry.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    started.map_err(|cause| anyhow!(cause).context("logging cannot be started"))
+}
