@@ -263,9 +263,10 @@ fn lock(folder: &Path) -> Result<File> {
 
 /// Makes the names of a folder's new files, and the folder's own, survive a power cut.
 fn sync(folder: &Path) -> io::Result<()> {
-    let folder = folder.canonicalize()?;
-    for folder in std::iter::once(folder.as_path()).chain(folder.parent()) {
-        File::open(folder)?.sync_all()?;
+    File::open(folder)?.sync_all()?;
+    // A parent that cannot be opened is not ours: then somebody else made the folder before.
+    if let Some(Ok(parent)) = folder.canonicalize()?.parent().map(File::open) {
+        parent.sync_all()?;
     }
     Ok(())
 }
