@@ -17,7 +17,8 @@ use crate::sqlite::{self, Durability, Readers, Writer};
 /// Analytics in one SQLite file.
 #[derive(Debug)]
 pub struct Analytics {
-    writer: Writer<Appends>,
+    /// `None` when it was opened for reading only.
+    writer: Option<Writer<Appends>>,
     readers: Readers,
     metrics: Metrics,
 }
@@ -36,7 +37,18 @@ impl Analytics {
         let metrics = Metrics::register(registry)?;
         let appends = Appends { connection, metrics: metrics.clone() };
         let writer = Writer::start("analytics-writer", appends, options.queue_max, metrics.queue_calls.clone())?;
-        Ok(Self { writer, readers: Readers::new(&file, options.readers), metrics })
+        Ok(Self { writer: Some(writer), readers: Readers::new(&file, options.readers), metrics })
+    }
+
+    /// Opens analytics in a data folder for reading, also while a server writes them. Appends are refused.
+    ///
+    /// # Errors
+    /// When there is no such file, or its schema is of another version.
+    pub fn open_read_only(folder: &Path) -> Result<Self> {
+        let file = folder.join(FILE);
+        sqlite::check_version(&sqlite::open_for_reading(&file)?, MIGRATIONS)?;
+        let metrics = Metrics::register(&Registry::new())?;
+        Ok(Self { writer: None, readers: Readers::new(&file, Options::default().readers), metrics })
     }
 }
 
@@ -47,8 +59,11 @@ impl port::Analytics for Analytics {
     }
 
     async fn append(&self, rows: &[Row]) -> Result<()> {
+        let Some(writer) = &self.writer else {
+            return Err(port::Error::DidNotHappen("analytics were opened for reading only".into()));
+        };
         let batch = Batch::new(rows);
-        self.writer.call(move |appends| appends.append(&batch)).await
+        writer.call(move |appends| appends.append(&batch)).await
     }
 
     async fn count(&self) -> Result<u64> {
