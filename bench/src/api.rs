@@ -161,18 +161,18 @@ impl Api {
         request.headers_mut().insert(CONTENT_TYPE, JSON);
         request.headers_mut().insert("idempotency-key", key.clone());
         if let Some(wait) = wait {
-            let value = HeaderValue::from_str(&format!("wait={}", wait.as_secs()));
-            request.headers_mut().insert("prefer", value.map_err(|error| Error::Broken(error.into()))?);
+            request.headers_mut().insert("prefer", prefer(wait)?);
         }
         self.client.send(request).await.map(|answer| submission(&answer))
     }
 
-    /// Asks for a cancellation.
+    /// Asks for a cancellation, and to be answered when it is decided, within `wait`.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn cancel(&self, bearer: &HeaderValue, ticket: &str) -> Result<Submission, Error> {
-        let request = authorised(Method::DELETE, &format!("/v1/tickets/{ticket}"), bearer, Bytes::new())?;
+    pub async fn cancel(&self, bearer: &HeaderValue, ticket: &str, wait: Duration) -> Result<Submission, Error> {
+        let mut request = authorised(Method::DELETE, &format!("/v1/tickets/{ticket}"), bearer, Bytes::new())?;
+        request.headers_mut().insert("prefer", prefer(wait)?);
         self.client.send(request).await.map(|answer| submission(&answer))
     }
 
@@ -194,25 +194,28 @@ impl Api {
         self.client.stream(request).await
     }
 
-    /// Sessions, all or those that a query selects.
+    /// All sessions of today and later, of whatever state.
     ///
     /// # Errors
     /// When there is no answer, or not the one expected.
-    pub async fn sessions(&self, department: Option<&str>) -> anyhow::Result<Vec<Session>> {
+    pub async fn sessions(&self) -> anyhow::Result<Vec<Session>> {
         #[derive(Deserialize)]
         struct Page {
             sessions: Vec<Session>,
+            next_cursor: Option<String>,
         }
-        let path = department.map_or_else(
-            || "/v1/sessions".to_owned(),
-            |department| format!("/v1/sessions?department={}", percent_encoded(department)),
-        );
-        let answer = self.client.send(plain(&path)?).await?;
-        if answer.status != StatusCode::OK {
-            bail!("the sessions could not be listed: {}", say(&answer));
+        let mut sessions = Vec::new();
+        let mut path = "/v1/sessions".to_owned();
+        loop {
+            let answer = self.client.send(plain(&path)?).await?;
+            if answer.status != StatusCode::OK {
+                bail!("the sessions could not be listed: {}", say(&answer));
+            }
+            let page: Page = serde_json::from_slice(&answer.body).context("the list of sessions was not understood")?;
+            sessions.extend(page.sessions);
+            let Some(cursor) = page.next_cursor else { return Ok(sessions) };
+            path = format!("/v1/sessions?cursor={cursor}");
         }
-        let page: Page = serde_json::from_slice(&answer.body).context("the list of sessions was not understood")?;
-        Ok(page.sessions)
     }
 
     /// Opens sessions; `ndjson` has one a line.
@@ -243,6 +246,11 @@ impl Api {
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A `Prefer` header (RFC 7240).
+fn prefer(wait: Duration) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(&format!("wait={}", wait.as_secs())).map_err(|error| Error::Broken(error.into()))
+}
 
 fn plain(path: &str) -> Result<Request<Full<Bytes>>, Error> {
     Request::get(path).body(Full::default()).map_err(|error| Error::Broken(error.into()))
@@ -288,17 +296,6 @@ fn say(answer: &Answer) -> String {
     format!("{} {}", answer.status, text.chars().take(300).collect::<String>())
 }
 
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-        encoded
-    })
-}
-
 fn resident_bytes(metrics: &str) -> Option<u64> {
     let line = metrics.lines().find(|line| line.starts_with("process_resident_memory_bytes"))?;
     let value: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -317,11 +314,6 @@ mod tests {
         let text = "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes 1.2e+07\nother 3\n";
         assert_eq!(resident_bytes(text), Some(12_000_000));
         assert_eq!(resident_bytes("other 3\n"), None);
-    }
-
-    #[test]
-    fn encodes_what_a_query_cannot_hold() {
-        assert_eq!(percent_encoded("SÃO PEDRO"), "S%C3%83O%20PEDRO");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 /// Which data folder to check, and with what.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The server's data folder, to be checked afterwards; needs --check-with
-    #[arg(long, value_name = "DIR", requires = "check_with")]
+    /// The server's data folder, to be checked afterwards
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The `orderly` program to check it with
+    /// The `orderly` program to check it with [default: the one beside this program]
     #[arg(long, value_name = "PROGRAM", requires = "data")]
     pub check_with: Option<PathBuf>,
 }
@@ -22,16 +22,22 @@ impl Options {
     /// # Errors
     /// When the checker cannot be started.
     pub fn check(&self) -> anyhow::Result<bool> {
-        match (&self.data, &self.check_with) {
-            (Some(data), Some(program)) => check(program, data),
-            _ => Ok(true),
+        let Some(data) = &self.data else { return Ok(true) };
+        match &self.check_with {
+            Some(program) => check(program, data),
+            None => check(
+                &std::env::current_exe().context("this program's folder is not known")?.with_file_name("orderly"),
+                data,
+            ),
         }
     }
 }
 
 fn check(program: &Path, data: &Path) -> anyhow::Result<bool> {
     let status = Command::new(program).arg("check").arg("--data").arg(data).status();
-    let status = status.with_context(|| format!("cannot start {}; build it first", program.display()))?;
+    let status = status.with_context(|| {
+        format!("cannot start {}; build it first, or name another by --check-with", program.display())
+    })?;
     Ok(status.success())
 }
 

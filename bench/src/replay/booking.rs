@@ -1,7 +1,7 @@
 //! Real bookings, read from a CSV.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -45,14 +45,17 @@ struct Row {
     neighbourhood: String,
 }
 
-/// Reads a gzipped CSV.
+/// Reads a CSV, gzipped or plain.
 ///
 /// # Errors
 /// When the file cannot be read, or a line of it makes no sense.
 pub(super) fn read(path: &Path) -> anyhow::Result<Bookings> {
     let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    parse(MultiGzDecoder::new(std::io::BufReader::new(file)))
-        .with_context(|| format!("{} is not the expected table of bookings", path.display()))
+    let mut file = BufReader::new(file);
+    let gzipped =
+        file.fill_buf().with_context(|| format!("cannot read {}", path.display()))?.starts_with(&[0x1f, 0x8b]);
+    let bookings = if gzipped { parse(MultiGzDecoder::new(file)) } else { parse(file) };
+    bookings.with_context(|| format!("{} is not the expected table of bookings", path.display()))
 }
 
 /// Reads a CSV with the columns `appointment_id, patient_id, scheduled_at, appointment_day, neighbourhood`, and any others.
@@ -121,6 +124,20 @@ mod tests {
         }
         let line = "1,1,2016-05-09T08:00:00Z,2016-05-09,X,8\n";
         assert!(parse(format!("{HEAD}{line}{line}").as_bytes()).is_err(), "twice the same");
+    }
+
+    #[test]
+    fn a_file_may_be_gzipped_or_not() {
+        let text = format!("{HEAD}1,42,2016-05-09T08:00:00Z,2016-05-09,X,8\n");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (plain, gzipped) = (folder.path().join("a.csv"), folder.path().join("a.csv.gz"));
+        std::fs::write(&plain, &text).expect("written");
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).expect("compressed");
+        std::fs::write(&gzipped, encoder.finish().expect("compressed")).expect("written");
+        let plain = read(&plain).expect("read");
+        assert_eq!(plain.rows.len(), 1);
+        assert_eq!(plain, read(&gzipped).expect("read"));
     }
 
     #[test]

@@ -43,8 +43,8 @@ const OPENING_MAX: Duration = Duration::from_secs(60);
 /// What to play.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The bookings [default: bookings-2016.csv.gz in the folder ORDERLY_DATA, or in ../shared/data]
-    #[arg(long, value_name = "CSV.gz")]
+    /// The bookings, a CSV, gzipped or plain [default: bookings-2016.csv.gz in the folder ORDERLY_DATA, or in ../shared/data]
+    #[arg(long, value_name = "FILE", env = "BOOKINGS")]
     pub data_file: Option<PathBuf>,
     /// Bookings per second [default: as fast as they are decided]
     #[arg(long, conflicts_with = "speed")]
@@ -142,7 +142,7 @@ pub async fn run(url: &str, options: Options) -> anyhow::Result<Report> {
 
 /// Opens the sessions and waits until all are listed.
 async fn open(api: &Api, sessions: &[Session]) -> anyhow::Result<()> {
-    let known = api.sessions(None).await?;
+    let known = api.sessions().await?;
     let known: std::collections::HashSet<_> = known.iter().map(|session| session.session_id.as_str()).collect();
     if let Some(session) = sessions.iter().find(|session| known.contains(session.session_id.as_str())) {
         let session = &session.session_id;
@@ -157,7 +157,7 @@ async fn open(api: &Api, sessions: &[Session]) -> anyhow::Result<()> {
         sessions.iter().map(|session| (session.session_id.as_str(), session.capacity)).collect();
     let deadline = Instant::now() + OPENING_MAX;
     loop {
-        for session in api.sessions(None).await? {
+        for session in api.sessions().await? {
             if session.state == "open" && capacities.get(session.session_id.as_str()) == Some(&session.capacity) {
                 capacities.remove(session.session_id.as_str());
             }

@@ -44,8 +44,8 @@ pub(super) struct Hospital {
     pub(super) start_wall: Timestamp,
     /// When arrivals end; from then on those that had no stream look their tickets up.
     pub(super) arrivals_end: Instant,
-    /// When waiting for outcomes ends.
-    pub(super) deadline: Instant,
+    /// How long an answer may take from then on.
+    pub(super) drain: Duration,
     /// For the progress bar.
     pub(super) tally: Tally,
 }
@@ -147,9 +147,7 @@ impl Hospital {
             life.answers.add(second.answers);
             life.repeat = Some(match second.result {
                 Err(_) => Repeat::NotAccepted,
-                Ok(ticket) => {
-                    self.poll(&intent, ticket, Ticket::decided).await.map_or(Repeat::Unknown, Repeat::Decided)
-                }
+                Ok(ticket) => self.poll(&intent, ticket).await.map_or(Repeat::Unknown, Repeat::Decided),
             });
         }
         if intent.cancel
@@ -160,11 +158,17 @@ impl Hospital {
         life
     }
 
+    /// Until when something that begins now is waited for.
+    fn deadline(&self) -> Instant {
+        self.arrivals_end.max(Instant::now()) + self.drain
+    }
+
     /// Submits until it is accepted, refused or tried often enough.
     async fn submit(&self, index: usize, intent: &Intent) -> Submitted {
         let key = HeaderValue::from_str(&format!("{}-{index}", self.run)).expect("digits and dashes");
         let bearer = &self.bearers[intent.patient];
         let body = &self.bodies[intent.session];
+        let deadline = self.deadline();
         let mut answers = Answers::default();
         for _ in 0..ATTEMPTS_MAX {
             let pause = match self.desk.book(bearer, &key, body, None).await {
@@ -177,7 +181,7 @@ impl Hospital {
                 }
                 other => answers.pause(&other),
             };
-            if Instant::now() + pause >= self.deadline {
+            if Instant::now() + pause >= deadline {
                 break;
             }
             tokio::time::sleep(pause).await;
@@ -197,19 +201,20 @@ impl Hospital {
             }
         }
         if life.outcome.is_none() {
-            life.outcome = self.poll(intent, ticket, Ticket::decided).await;
+            life.outcome = self.poll(intent, ticket).await;
         }
         if life.outcome.is_some() {
             self.tally.decided.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Long-polls a ticket until it is as wanted; `None` when it was not by the deadline.
-    async fn poll(&self, intent: &Intent, ticket: Ticket, wanted: fn(&Ticket) -> bool) -> Option<Ticket> {
+    /// Long-polls a ticket until it is decided; `None` when it was not in time.
+    async fn poll(&self, intent: &Intent, ticket: Ticket) -> Option<Ticket> {
         let bearer = &self.bearers[intent.patient];
+        let deadline = self.deadline();
         let mut known = ticket;
-        while !wanted(&known) {
-            let left = self.deadline.checked_duration_since(Instant::now())?;
+        while !known.decided() {
+            let left = deadline.checked_duration_since(Instant::now())?;
             let answer = self.polls.ticket(bearer, &known.ticket, POLL_WAIT.min(left)).await;
             match answer {
                 Ok(Submission::Accepted(ticket)) => known = ticket,
@@ -235,17 +240,15 @@ impl Hospital {
             }
             None
         };
-        tokio::time::timeout_at(self.deadline, read).await.ok()?
+        tokio::time::timeout_at(self.deadline(), read).await.ok()?
     }
 
     async fn cancel(&self, answers: &mut Answers, intent: &Intent, ticket: Ticket) -> Cancellation {
         for _ in 0..ATTEMPTS_MAX {
-            let answer = self.desk.cancel(&self.bearers[intent.patient], &ticket.ticket).await;
+            let answer = self.polls.cancel(&self.bearers[intent.patient], &ticket.ticket, POLL_WAIT).await;
             let pause = match answer {
-                Ok(Submission::Accepted(_)) => {
-                    // A queued or booked ticket may still be on its way to `cancelled`; long polls return at once for it.
-                    return self.cancelled(intent, ticket).await;
-                }
+                Ok(Submission::Accepted(known)) if known.status == Status::Cancelled => return Cancellation::Done,
+                Ok(Submission::Accepted(_)) => return self.cancelled(intent, &ticket).await,
                 Ok(Submission::Refused(_)) => return Cancellation::NotAccepted,
                 other => answers.pause(&other),
             };
@@ -254,9 +257,11 @@ impl Hospital {
         Cancellation::Unknown
     }
 
-    async fn cancelled(&self, intent: &Intent, ticket: Ticket) -> Cancellation {
+    /// Looks a booked ticket up until it is cancelled. A long poll would not wait: the booking is decided.
+    async fn cancelled(&self, intent: &Intent, ticket: &Ticket) -> Cancellation {
+        let deadline = self.deadline();
         let mut pause = Duration::from_millis(20);
-        while Instant::now() < self.deadline {
+        while Instant::now() < deadline {
             let answer = self.polls.ticket(&self.bearers[intent.patient], &ticket.ticket, Duration::ZERO).await;
             if matches!(&answer, Ok(Submission::Accepted(known)) if known.status == Status::Cancelled) {
                 return Cancellation::Done;
@@ -294,11 +299,15 @@ impl Answers {
     }
 }
 
+/// The longest part of an event that is kept, in bytes; a ticket is much shorter.
+const EVENT_BYTES_MAX: usize = 64 * 1024;
+
 /// Finds the `outcome` in a stream of server-sent events that comes in pieces.
 #[derive(Debug, Default)]
 struct EventReader {
     unread: Vec<u8>,
     is_outcome: bool,
+    data: String,
 }
 
 impl EventReader {
@@ -311,14 +320,16 @@ impl EventReader {
             let line = line.trim_end();
             if let Some(name) = line.strip_prefix("event:") {
                 self.is_outcome = name.trim() == "outcome";
+            } else if let Some(data) = line.strip_prefix("data:") {
+                data.trim().clone_into(&mut self.data);
             } else if line.is_empty() {
-                self.is_outcome = false;
-            } else if self.is_outcome
-                && let Some(data) = line.strip_prefix("data:")
-            {
-                return Some(data.trim().to_owned());
+                let data = std::mem::take(&mut self.data);
+                if std::mem::take(&mut self.is_outcome) {
+                    return Some(data);
+                }
             }
         }
+        self.unread.truncate(EVENT_BYTES_MAX);
         None
     }
 }

@@ -71,7 +71,7 @@ pub struct Options {
     /// Most connections for submissions; as many again for long polls
     #[arg(long, default_value_t = 128)]
     pub connections: usize,
-    /// Most seconds to wait for outcomes after the last arrival
+    /// Most seconds to wait for an outcome, from the last arrival or from the acceptance when that is later
     #[arg(long, default_value_t = 60)]
     pub drain_seconds: u64,
     /// The seed: arrivals and demand are a function of it
@@ -100,7 +100,7 @@ pub async fn run(url: &str, options: &Options) -> anyhow::Result<Report> {
     let api = |connections| Ok::<_, anyhow::Error>(Api::new(Client::new(url, connections, ANSWER_TIMEOUT)?));
     let desk = api(options.connections)?;
 
-    let sessions: Vec<_> = desk.sessions(None).await?.into_iter().filter(|session| session.state == "open").collect();
+    let sessions: Vec<_> = desk.sessions().await?.into_iter().filter(|session| session.state == "open").collect();
     let mut random = StdRng::seed_from_u64(options.seed);
     let doctors = by_doctor(&sessions, &mut random);
     let population = Population { patients: options.patients, doctors, zipf: options.zipf };
@@ -122,7 +122,7 @@ pub async fn run(url: &str, options: &Options) -> anyhow::Result<Report> {
         start,
         start_wall,
         arrivals_end,
-        deadline: arrivals_end + Duration::from_secs(options.drain_seconds),
+        drain: Duration::from_secs(options.drain_seconds),
         tally: Tally::default(),
     });
     let lives = play(&hospital, &intents).await?;
