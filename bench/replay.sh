@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Decides a city's real bookings against a fresh server, then verifies every invariant.
-#   BOOKINGS  the CSV, plain or gzipped; see bench/README.md for its columns
-#   DATA      the data folder, wiped first (.dev/replay)
+#   ORDERLY_DATA  the folder that has the bookings; bench/README.md says which
+#   DATA          the data folder, wiped first (.dev/replay)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=bench/server.sh
@@ -15,7 +15,7 @@ say "Starting a server on http://127.0.0.1:$port (its log: $data.log)"
 start_server "$data" "$port" --demo
 
 say "Replaying"
-"$target/release/orderly-bench" replay --url "http://127.0.0.1:$port" --data "$data"
+"$target/release/orderly-bench" replay --url "http://127.0.0.1:$port" --plot "$data.svg" --json "$data.json"
 stop_server || fail "The server did not stop cleanly; see $data.log."
 
 say "Checking"

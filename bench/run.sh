@@ -19,7 +19,8 @@ start_server "$data" "$port" --demo
 
 say "Playing a release rush of ${RUSH_SECONDS:-20} seconds"
 verdict=0
-"$target/release/orderly-bench" rush --url "$url" --data "$data" --seconds "${RUSH_SECONDS:-20}" || verdict=$?
+"$target/release/orderly-bench" rush --url "$url" --seconds "${RUSH_SECONDS:-20}" --pid "$server_pid" \
+  --data "$data" --plot "$data.svg" --json "$data.json" || verdict=$?
 
 if [[ ${EXIT:-0} == 1 ]]; then
   stop_server || fail "The server did not stop cleanly; see $data.log."
@@ -36,6 +37,7 @@ cat <<END
   page       $url/
   API        $url/docs   ($url/openapi.json)
   metrics    $url/metrics
+  the rush   $data.svg   ($data.json)
 
 Book as a patient; paste these three lines into another terminal:
 

@@ -4,7 +4,7 @@ use orderly_checker::Invariant;
 use orderly_domain::{ChangeCapacity, CloseSession, Command, Exclusivity, partition_of};
 use proptest::prelude::*;
 
-use crate::hospital::{Hospital, PARTITIONS, Step, book, cancel, open, reference, session};
+use crate::hospital::{Hospital, PARTITIONS, Step, book, cancel, check, open, reference, session};
 
 /// Patients reuse a key for another session only inside a department: see `a_ticket_of_another_department`.
 fn command() -> impl Strategy<Value = Command> {
@@ -80,4 +80,26 @@ async fn a_ticket_of_another_department() {
     assert_eq!(corrected, 1);
     let report = hospital.check(true).await;
     assert!(report.holds(), "{report:#?}");
+}
+
+/// A check beside a server that decides sees nothing broken, whatever it happens to read in which order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_decisions_are_committed() {
+    const RECORDS: u8 = 240;
+    let opened = (0..4).map(|session| open(session, 20));
+    let asked = (0..RECORDS).map(|n| if n % 9 == 8 { cancel(n - 4, 0, (n - 4) % 4) } else { book(n, 0, n % 4) });
+    let steps: Vec<_> = opened.map(Step::Ask).chain([Step::Wait(60)]).chain(asked.map(Step::Ask)).collect();
+    let mut hospital = Hospital::open(&steps).await;
+    let folder = hospital.folder.path().to_owned();
+    let deciding = tokio::spawn(async move {
+        hospital.decide(usize::from(RECORDS) + 4, 1).await;
+        hospital
+    });
+    while !deciding.is_finished() {
+        let report = check(&folder, false).await;
+        assert!(report.holds(), "{report:#?}");
+    }
+    let hospital = deciding.await.expect("decided");
+    let report = hospital.check(true).await;
+    assert!(report.holds() && report.checked(Invariant::ExactlyOnce) == u64::from(RECORDS) + 4, "{report:#?}");
 }

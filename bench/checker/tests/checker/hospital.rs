@@ -89,19 +89,28 @@ pub(crate) enum Step {
 
 pub(crate) struct Hospital {
     pub(crate) folder: tempfile::TempDir,
+    store: store::sqlite::Store,
+    desk: Desk,
+    /// Records that are in the log and not decided.
+    waiting: Vec<Record>,
 }
 
 impl Hospital {
-    /// Decides these steps, all but the last `undecided` records of them.
+    /// Puts these steps into a log and decides all but the last `undecided` records of them.
     pub(crate) async fn live(steps: &[Step], undecided: usize) -> Self {
+        let mut hospital = Self::open(steps).await;
+        hospital.decide(hospital.waiting.len() - undecided, COMMIT_RECORDS).await;
+        hospital
+    }
+
+    /// Puts these steps into a log.
+    pub(crate) async fn open(steps: &[Step]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let clock = Arc::new(Manual::at(moment(0)));
         let registry = prometheus::Registry::new();
         let options = log::sqlite::Options { partitions: PARTITIONS, ..log::sqlite::Options::default() };
         let log = log::sqlite::Log::open(folder.path(), options, clock.clone(), &registry).expect("a log");
-        let store =
-            store::sqlite::Store::open(folder.path(), store::sqlite::Options::default(), &registry).expect("a store");
-        let mut records = Vec::new();
+        let mut waiting = Vec::new();
         for step in steps {
             let (partition, payload) = match step {
                 Step::Ask(command) => {
@@ -116,16 +125,20 @@ impl Hospital {
             };
             clock.advance(std::time::Duration::from_secs(1));
             let appended = log.append(partition, payload.clone()).await.expect("appended");
-            records.push(Record { position: appended.position, logged_at: appended.logged_at, payload });
+            waiting.push(Record { position: appended.position, logged_at: appended.logged_at, payload });
         }
-        records.truncate(records.len() - undecided);
-        let mut desk = Desk::default();
+        let store =
+            store::sqlite::Store::open(folder.path(), store::sqlite::Options::default(), &registry).expect("a store");
         store.claim(&(0..PARTITIONS).collect::<Vec<_>>(), "test").await.expect("claimed");
-        for group in records.chunks(COMMIT_RECORDS) {
-            let decisions: Vec<_> = group.iter().map(|record| desk.decide(record)).collect();
-            store.commit(&commit(decisions)).await.expect("committed");
+        Self { folder, store, desk: Desk::default(), waiting }
+    }
+
+    /// Decides the next `records`, `commit_records` in a transaction.
+    pub(crate) async fn decide(&mut self, records: usize, commit_records: usize) {
+        for group in self.waiting.drain(..records).collect::<Vec<_>>().chunks(commit_records) {
+            let decisions: Vec<_> = group.iter().map(|record| self.desk.decide(record)).collect();
+            self.store.commit(&commit(decisions)).await.expect("committed");
         }
-        Self { folder }
     }
 
     pub(crate) async fn check(&self, idle: bool) -> Report {
