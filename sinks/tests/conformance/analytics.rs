@@ -1,0 +1,259 @@
+//! What every analytics database must do.
+#![cfg(test)]
+
+use std::sync::Arc;
+
+use jiff::civil::{date, time};
+use orderly_domain::command::Kind;
+use orderly_domain::port::analytics::Row;
+use orderly_domain::port::{Analytics, Error};
+use orderly_domain::{Exclusivity, Outcome, Partition, Position, Reason, Session, Timestamp};
+use serde_json::{Value, json};
+
+/// Where an adapter keeps its rows; it can be opened, dropped and opened again.
+trait Place {
+    async fn open(&self) -> Arc<dyn Analytics>;
+}
+
+/// Declares the suite's tests for an adapter; `$place` makes a new place.
+macro_rules! suite {
+    ($place:expr) => {
+        crate::analytics::suite!($place;
+            rows_arrive_once, refuses_gaps_and_adds_nothing, keeps_rows_when_it_is_opened_again,
+            reports_tell_what_happened, reports_over_nothing_are_empty);
+    };
+    ($place:expr; $($name:ident),*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                crate::analytics::$name(&$place).await;
+            }
+        )*
+    };
+}
+use suite;
+
+mod sqlite {
+    use orderly_sinks::analytics::sqlite::{Analytics as Sqlite, FILE, Options};
+    use prometheus::Registry;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Folder(TempDir);
+
+    impl Place for Folder {
+        async fn open(&self) -> Arc<dyn Analytics> {
+            Arc::new(Sqlite::open(self.0.path(), Options::default(), &Registry::new()).unwrap())
+        }
+    }
+
+    super::suite!(Folder(TempDir::new().unwrap()));
+
+    #[tokio::test]
+    async fn a_long_read_holds_no_append_up() {
+        let place = Folder(TempDir::new().unwrap());
+        let analytics = place.open().await;
+        let (first, second) = day();
+        analytics.append(&first).await.unwrap();
+        let reader = rusqlite::Connection::open(place.0.path().join(FILE)).unwrap();
+        reader.execute_batch("BEGIN; SELECT COUNT(*) FROM decisions").unwrap();
+        analytics.append(&second).await.unwrap();
+        assert_eq!(analytics.count().await.unwrap(), 14);
+        let seen: i64 = reader.query_row("SELECT COUNT(*) FROM decisions", [], |row| row.get(0)).unwrap();
+        assert_eq!(seen, 7, "the reader sees what was there when it began");
+    }
+
+    #[tokio::test]
+    async fn a_full_file_adds_nothing_and_says_so() {
+        let dir = TempDir::new().unwrap();
+        let options = Options { size_max_bytes: Some(60_000), ..Options::default() };
+        let analytics = Sqlite::open(dir.path(), options, &Registry::new()).unwrap();
+        let many: Vec<_> = (0..5_000).map(|at| row(0, at, at, 1, Kind::Malformed, MALFORMED, None)).collect();
+        assert!(matches!(analytics.append(&many).await, Err(Error::StorageFull(_))));
+        assert_eq!(analytics.count().await.unwrap(), 0);
+        analytics.append(&many[..10]).await.unwrap();
+        assert_eq!(analytics.next_offsets().await.unwrap(), [(0, 10)]);
+    }
+}
+
+const MALFORMED: Outcome = Outcome::Rejected(Reason::Malformed);
+
+fn row(
+    partition: Partition,
+    offset: u64,
+    logged_at_ms: u64,
+    wait_ms: u64,
+    kind: Kind,
+    outcome: Outcome,
+    session: Option<&Session>,
+) -> Row {
+    let logged_at = Timestamp::from_millis(logged_at_ms.cast_signed());
+    Row {
+        position: Position { partition, offset },
+        logged_at,
+        decided_at: logged_at.plus(std::time::Duration::from_millis(wait_ms)),
+        kind,
+        outcome,
+        repeat: false,
+        session_id: session.map(|session| session.session_id.clone()),
+        session: session.cloned(),
+    }
+}
+
+fn session(id: &str, doctor: &str, department: &str, campus: &str, capacity: u32) -> Session {
+    Session {
+        session_id: id.parse().unwrap(),
+        doctor_id: doctor.parse().unwrap(),
+        doctor_name: format!("Dr {doctor}"),
+        department: department.parse().unwrap(),
+        campus: campus.parse().unwrap(),
+        day: date(1970, 1, 1),
+        start: time(8, 0, 0, 0),
+        end: time(12, 0, 0, 0),
+        timezone: "Asia/Shanghai".into(),
+        capacity,
+        release_at: Timestamp::from_millis(500),
+        ends_at: Timestamp::from_millis(10_000_000),
+        exclusivity: Exclusivity::DepartmentDay,
+    }
+}
+
+/// A small day of two sessions, one a partition.
+fn day() -> (Vec<Row>, Vec<Row>) {
+    use Kind::{Book, Cancel, CloseSession, Malformed, OpenSession};
+    let rejected = Outcome::Rejected;
+    let booked = |number| Outcome::Booked { number };
+    let small = session("card-am", "li", "cardiology", "east", 1);
+    let card = Session { capacity: 2, ..small.clone() };
+    let neuro = session("neuro-am", "wang", "neurology", "west", 1);
+    let mut first = vec![
+        row(0, 0, 0, 1, OpenSession, Outcome::Applied, Some(&small)),
+        row(0, 1, 1_000, 10, Book, booked(1), Some(&card)),
+        row(0, 2, 2_000, 20, Book, booked(2), Some(&card)),
+        row(0, 3, 3_000, 30, Book, rejected(Reason::SoldOut), Some(&card)),
+        row(0, 4, 4_000, 40, Book, rejected(Reason::SoldOut), Some(&card)),
+        row(0, 5, 61_000, 50, Cancel, Outcome::Cancelled { number: 1 }, Some(&card)),
+        row(0, 6, 62_000, 60, Book, booked(1), Some(&card)),
+    ];
+    first[4].repeat = true;
+    let mut second = vec![
+        row(1, 0, 500, 1, OpenSession, Outcome::Applied, Some(&neuro)),
+        row(1, 1, 1_500, 100, Book, rejected(Reason::AlreadyBooked), Some(&neuro)),
+        row(1, 2, 1_600, 5, Book, rejected(Reason::UnknownSession), None),
+        row(1, 3, 1_700, 0, Malformed, MALFORMED, None),
+        row(1, 4, 62_500, 7, Cancel, rejected(Reason::NotBooked), Some(&neuro)),
+        row(1, 5, 63_000, 8, CloseSession, Outcome::Applied, Some(&neuro)),
+        row(1, 6, 120_000, 1, Book, rejected(Reason::SessionClosed), Some(&neuro)),
+    ];
+    second[2].session_id = Some("gone".parse().unwrap());
+    (first, second)
+}
+
+async fn rows_arrive_once(place: &impl Place) {
+    let analytics = place.open().await;
+    assert_eq!((analytics.count().await.unwrap(), analytics.next_offsets().await.unwrap()), (0, vec![]));
+    let (first, second) = day();
+    analytics.append(&[]).await.unwrap();
+    analytics.append(&first[..3]).await.unwrap();
+    analytics.append(&second).await.unwrap();
+    analytics.append(&first[1..5]).await.unwrap();
+    analytics.append(&first).await.unwrap();
+    analytics.append(&first[..2]).await.unwrap();
+    assert_eq!(analytics.count().await.unwrap(), 14);
+    assert_eq!(analytics.next_offsets().await.unwrap(), [(0, 7), (1, 7)]);
+    let whole = analytics.report("summary", Timestamp::from_millis(0), Timestamp::from_millis(120_000)).await.unwrap();
+    assert_eq!(whole.unwrap().rows, summary(), "rows that came twice are counted once");
+}
+
+async fn refuses_gaps_and_adds_nothing(place: &impl Place) {
+    let analytics = place.open().await;
+    let (first, second) = day();
+    let gap = [first[0].clone(), first[2].clone()];
+    let two_partitions = [first[0].clone(), second[1].clone()];
+    for rows in [&first[1..], &gap, &two_partitions] {
+        assert!(matches!(analytics.append(rows).await, Err(Error::Conflict { .. })));
+        assert_eq!(analytics.count().await.unwrap(), 0);
+    }
+    analytics.append(&first[..2]).await.unwrap();
+    let answer = analytics.append(&first[3..]).await;
+    assert!(matches!(answer, Err(Error::Conflict { expected: 3, found: 2 })), "{answer:?}");
+    assert_eq!(analytics.next_offsets().await.unwrap(), [(0, 2)]);
+}
+
+async fn keeps_rows_when_it_is_opened_again(place: &impl Place) {
+    let analytics = place.open().await;
+    analytics.append(&day().0).await.unwrap();
+    drop(analytics);
+    let analytics = place.open().await;
+    assert_eq!(analytics.next_offsets().await.unwrap(), [(0, 7)]);
+    analytics.append(&day().1).await.unwrap();
+    assert_eq!(analytics.count().await.unwrap(), 14);
+}
+
+fn summary() -> Vec<Vec<Value>> {
+    vec![row_of(json!([13, 6, 3, 3, 1, 1, 3, 0.6667, 10, 100, 100, 100]))]
+}
+
+fn row_of(row: Value) -> Vec<Value> {
+    serde_json::from_value(row).unwrap()
+}
+
+async fn reports_tell_what_happened(place: &impl Place) {
+    let analytics = place.open().await;
+    let (first, second) = day();
+    analytics.append(&first).await.unwrap();
+    analytics.append(&second).await.unwrap();
+    let expected = [
+        ("summary", json!(summary())),
+        ("departments", json!([["cardiology", 1, 4, 3, 1, 1, 1, 2, 1.0], ["neurology", 1, 1, 0, 1, 0, 0, 1, 0.0]])),
+        (
+            "doctors",
+            json!([
+                ["li", "Dr li", "cardiology", 1, 4, 3, 1, 1, 1, 2, 1.0],
+                ["wang", "Dr wang", "neurology", 1, 1, 0, 1, 0, 0, 1, 0.0]
+            ]),
+        ),
+        ("campuses", json!([["east", 1, 4, 3, 1, 1, 1, 2, 1.0], ["west", 1, 1, 0, 1, 0, 0, 1, 0.0]])),
+        ("minutes", json!([["1970-01-01T00:00Z", 9, 2, 3, 0, 1, 100], ["1970-01-01T00:01Z", 4, 1, 0, 1, 0, 60]])),
+        (
+            "rejections",
+            json!([["already_booked", 1, 0.3333, 1], ["sold_out", 1, 0.3333, 1], ["unknown_session", 1, 0.3333, 1]]),
+        ),
+        ("waits", json!([["cardiology", 7, 30, 60, 60, 60], ["neurology", 4, 7, 100, 100, 100]])),
+        (
+            "sessions",
+            json!([
+                ["card-am", "li", "cardiology", "east", "1970-01-01", 2, 4, 3, 1, 1, 2.0, 1500],
+                ["neuro-am", "wang", "neurology", "west", "1970-01-01", 1, 1, 0, 0, 0, 1.0, null]
+            ]),
+        ),
+        ("cancellations", json!([["cardiology", 3, 1, 0.3333, 1, 0, 0], ["neurology", 0, 0, null, 0, 1, 1]])),
+    ];
+    let names: Vec<_> = analytics.reports().iter().map(|info| info.name).collect();
+    assert_eq!(names, expected.each_ref().map(|(name, _)| *name));
+    for (info, (name, rows)) in analytics.reports().iter().zip(expected) {
+        let report = analytics.report(name, Timestamp::from_millis(0), Timestamp::from_millis(120_000)).await.unwrap();
+        let report = report.unwrap();
+        assert_eq!((report.name.as_str(), report.purpose.as_str()), (info.name, info.purpose));
+        assert!(report.rows.iter().all(|row| row.len() == report.columns.len()) && report.sql.contains("SELECT"));
+        assert_eq!(json!(report.rows), rows, "{name}");
+    }
+    let late = analytics.report("minutes", Timestamp::from_millis(120_000), Timestamp::from_millis(120_001)).await;
+    assert_eq!(json!(late.unwrap().unwrap().rows), json!([["1970-01-01T00:02Z", 1, 0, 1, 0, 0, 1]]));
+    let zero = Timestamp::from_millis(0);
+    assert!(analytics.report("no-such-report", zero, zero).await.unwrap().is_none());
+}
+
+async fn reports_over_nothing_are_empty(place: &impl Place) {
+    let analytics = place.open().await;
+    for info in analytics.reports() {
+        let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
+        let report = analytics.report(info.name, from, to).await.unwrap().unwrap();
+        if info.name == "summary" {
+            assert_eq!(report.rows, [row_of(json!([0, 0, 0, 0, 0, 0, null, null, null, null, null, null]))]);
+        } else {
+            assert!(report.rows.is_empty(), "{}", info.name);
+        }
+    }
+}
