@@ -1,5 +1,7 @@
 //! What the process tells about itself: its log lines, on stderr.
 
+use std::io::IsTerminal as _;
+
 use anyhow::{Context as _, anyhow};
 use tracing_subscriber::EnvFilter;
 
@@ -15,6 +17,7 @@ pub(crate) fn init(config: &Config) -> anyhow::Result<()> {
         format!("telemetry.log is {directives:?}; use a level such as info, or info,orderly_pipeline=debug")
     })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let started = match config.telemetry.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().try_init(),

@@ -36,14 +36,14 @@ pub(crate) async fn import(client: &Client, file: &Path) -> anyhow::Result<()> {
     let (mut opened, mut done) = (0, 0);
     for group in items.chunks(GROUP_SESSIONS_MAX) {
         let refused = put(client, group).await.with_context(|| {
-            format!("{opened} of {} sessions were sent; import the file again for the others", items.len())
+            format!("{opened} of {} sessions were taken; import the file again for the others", items.len())
         })?;
         match refused {
             None => opened += group.len(),
             Some(problem) => tell(group, &problem)?,
         }
         done += group.len();
-        writeln!(std::io::stderr().lock(), "{done} of {} sessions, {opened} taken", items.len())?;
+        writeln!(std::io::stderr().lock(), "{done} of {} sessions sent, {opened} taken", items.len())?;
     }
     if opened < items.len() {
         bail!(
@@ -79,13 +79,16 @@ async fn put(client: &Client, group: &[Item]) -> anyhow::Result<Option<Problem>>
 
 fn tell(group: &[Item], problem: &Problem) -> std::io::Result<()> {
     let mut out = std::io::stderr().lock();
-    writeln!(out, "{problem}")?;
+    if problem.body.errors.is_empty() {
+        return writeln!(out, "{problem}");
+    }
     for error in &problem.body.errors {
         let item = error["index"].as_u64().and_then(|index| group.get(usize::try_from(index).ok()?));
-        let place = item.map_or("a session", |item| item.place.as_str());
-        match error["detail"].as_str() {
-            Some(detail) => writeln!(out, "  {place}: {detail}")?,
-            None => writeln!(out, "  {place}: {error}")?,
+        let place = item.map_or("somewhere", |item| item.place.as_str());
+        let detail = error["detail"].as_str().unwrap_or("it is refused without a reason");
+        match error["field"].as_str() {
+            Some("") | None => writeln!(out, "{place}: {detail}")?,
+            Some(field) => writeln!(out, "{place}, {field}: {detail}")?,
         }
     }
     Ok(())

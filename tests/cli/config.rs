@@ -1,0 +1,94 @@
+//! The configuration, from files and from the environment.
+
+use std::fs;
+
+use crate::program::{complaint, orderly, output};
+
+#[test]
+fn a_mistyped_key_is_answered_with_the_nearest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("orderly.toml"), "[log]\n\npartitons = 4\n").expect("writable");
+    for command in ["serve", "config", "check"] {
+        let told = complaint(orderly(folder.path()).args([command, "--config", "orderly.toml"]), 1);
+        assert!(told.contains("orderly.toml") && told.contains("line 3"), "{told}");
+        assert!(told.contains("`log.partitons`; the nearest is `log.partitions`"), "{told}");
+    }
+    let told = complaint(orderly(folder.path()).arg("config").env("ORDERLY_PIPELINE__WORKER", "2"), 1);
+    assert!(told.contains("`ORDERLY_PIPELINE__WORKER`; the nearest is `ORDERLY_PIPELINE__WORKERS`"), "{told}");
+    assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1, "nothing was made");
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("orderly.toml");
+    for (text, expected) in [
+        ("[log]\npartitions = 'many'", "partitions = 'many'"),
+        ("listen = 'here'", "listen = 'here'"),
+        ("[auth]\nalgorithm = 'none'", "algorithm = 'none'"),
+        ("log = 3", "log = 3"),
+        ("listen", "line 1"),
+    ] {
+        fs::write(&file, text).expect("writable");
+        let told = complaint(orderly(folder.path()).args(["config", "--config", "orderly.toml"]), 1);
+        assert!(told.contains("orderly.toml") && told.contains(expected), "{text}: {told}");
+    }
+    for (variable, value, expected) in [
+        ("ORDERLY_LOG__PARTITIONS", "many", "ORDERLY_LOG__PARTITIONS"),
+        ("ORDERLY_PIPELINE__WORKERS", "0", "`pipeline.workers` is 0; set at least 1"),
+        ("ORDERLY_INGRESS__HEADER_BYTES_MAX", "10", "set at least 8192"),
+    ] {
+        let told = complaint(orderly(folder.path()).arg("config").env(variable, value), 1);
+        assert!(told.contains(expected), "{told}");
+    }
+    let told = complaint(orderly(folder.path()).args(["config", "--config", "nowhere.toml"]), 1);
+    assert!(told.contains("nowhere.toml cannot be read"), "{told}");
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_of_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let printed = output(orderly(folder.path()).args(["config", "--print"]));
+    for expected in ["listen = \"127.0.0.1:8080\"", "[pipeline]", "in milliseconds", "ORDERLY_LOG__RETENTION_HOURS"] {
+        assert!(printed.contains(expected), "{expected}");
+    }
+    fs::write(folder.path().join("orderly.toml"), &printed).expect("writable");
+    let with_file = ["config", "--print", "--config", "orderly.toml"];
+    assert_eq!(output(orderly(folder.path()).args(with_file)), printed);
+
+    let changed = output(orderly(folder.path()).args(with_file).env("ORDERLY_LOG__PARTITIONS", "3"));
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let differing: Vec<_> = lines(&printed).into_iter().zip(lines(&changed)).filter(|(a, b)| a != b).collect();
+    assert_eq!(differing, [("partitions = 8".to_owned(), "partitions = 3".to_owned())], "the environment wins");
+}
+
+#[test]
+fn without_a_key_it_does_not_start_and_says_how_to_set_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = complaint(orderly(folder.path()).args(["serve", "--listen", "127.0.0.1:0"]), 1);
+    for expected in ["auth.key_file", "ORDERLY_AUTH__KEY_FILE", "--demo"] {
+        assert!(told.contains(expected), "{told}");
+    }
+    fs::write(folder.path().join("auth.key"), "too short").expect("writable");
+    let mut serve = orderly(folder.path());
+    serve.args(["serve", "--listen", "127.0.0.1:0"]).env("ORDERLY_AUTH__KEY_FILE", "auth.key");
+    let told = complaint(&mut serve, 1);
+    assert!(told.contains("at least 32 bytes") && !told.contains("too short"), "{told}");
+}
+
+#[test]
+fn a_policy_that_cannot_be_used_stops_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("writable");
+    write("auth.key", "0123456789abcdef0123456789abcdef");
+    let start = |policy: &str| {
+        let mut serve = orderly(folder.path());
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--policy", policy]).env("ORDERLY_AUTH__KEY_FILE", "auth.key");
+        complaint(&mut serve, 1)
+    };
+    write("policy.toml", "[limits]\npatient = { rate_per_s = 0, burst = 1 }");
+    assert!(start("policy.toml").contains("limits.patient.rate_per_s is 0; set"), "{}", start("policy.toml"));
+    write("policy.json", r#"{"limits":{"patiant":{"rate_per_s":1,"burst":1}}}"#);
+    assert!(start("policy.json").contains("unknown field `patiant`"), "{}", start("policy.json"));
+    assert!(start("missing.toml").contains("missing.toml cannot be read"), "{}", start("missing.toml"));
+}

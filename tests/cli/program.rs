@@ -1,0 +1,31 @@
+//! Running the program.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The program, in `folder`, without any variable of Orderly from outside.
+pub(crate) fn orderly(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orderly"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ORDERLY_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder);
+    command
+}
+
+/// What it printed, after it succeeded.
+pub(crate) fn output(command: &mut Command) -> String {
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// What it complained about, after it failed with `status`. Complaints do not go to the standard output.
+pub(crate) fn complaint(command: &mut Command, status: i32) -> String {
+    let Output { status: ended, stdout, stderr } = command.output().expect("it runs");
+    let stderr = String::from_utf8(stderr).expect("text");
+    assert_eq!(ended.code(), Some(status), "{stderr}");
+    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
+}
