@@ -157,6 +157,7 @@ impl Server {
         let connections = Arc::new(Semaphore::new(self.state.options.connections_max));
         let graceful = GracefulShutdown::new();
         let builder = builder(&self.state.options);
+        let mut serving = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
             // A connection beyond the cap is not taken: it waits in the kernel's queue, which is bounded too.
@@ -169,10 +170,17 @@ impl Server {
                     Some(accepted) => accepted,
                     None => break,
                 },
+                Some(ended) = serving.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a connection's task failed");
+                    }
+                    continue;
+                }
                 () = &mut shutdown => break,
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    self.state.metrics.connections.inc();
                     let connection = Connection {
                         state: Arc::clone(&self.state),
                         service: service.clone(),
@@ -180,7 +188,7 @@ impl Server {
                         peer: Peer(peer.ip().to_canonical()),
                         _permit: permit,
                     };
-                    tokio::spawn(connection.serve(stream, graceful.watcher()));
+                    serving.spawn(connection.serve(stream, graceful.watcher()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -197,6 +205,7 @@ impl Server {
                 "some requests did not end in time and are cut"
             );
         }
+        serving.shutdown().await;
         self.background.shutdown().await;
     }
 }
@@ -231,8 +240,6 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
-        let metrics = &self.state.metrics;
-        metrics.connections.inc();
         // Answers are small and somebody waits for them. Where it cannot be set it is only slower.
         let _ = stream.set_nodelay(true);
         let spoken = AtomicBool::new(false);
@@ -252,7 +259,7 @@ impl Connection {
                 if spoken.load(Ordering::Relaxed) {
                     connection.await
                 } else {
-                    metrics.connections_cut.inc();
+                    self.state.metrics.connections_cut.inc();
                     Ok(())
                 }
             }
@@ -260,6 +267,11 @@ impl Connection {
         if let Err(error) = served {
             tracing::debug!(error, "a connection broke off");
         }
-        metrics.connections.dec();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.state.metrics.connections.dec();
     }
 }

@@ -166,11 +166,11 @@ mod tests {
     }
 
     /// The faults of a list: index and field.
-    fn faults(items: &[Value]) -> Vec<(u64, String)> {
+    async fn faults(items: &[Value]) -> Vec<(u64, String)> {
         let bytes = serde_json::to_vec(items).unwrap();
         let problem = read(Format::Json, &bytes, Exclusivity::default()).expect_err("refused");
         let response = axum::response::IntoResponse::into_response(problem);
-        let body = futures::executor::block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         let errors = body["errors"].as_array().expect("a list of errors").clone();
         errors.iter().map(|e| (e["index"].as_u64().unwrap(), e["field"].as_str().unwrap().to_owned())).collect()
@@ -187,8 +187,8 @@ mod tests {
         assert_eq!(array[1].exclusivity, Exclusivity::Session);
     }
 
-    #[test]
-    fn names_the_item_and_the_field() {
+    #[tokio::test]
+    async fn names_the_item_and_the_field() {
         for (field, value) in [
             ("session_id", json!("")),
             ("doctor_id", json!(7)),
@@ -205,10 +205,10 @@ mod tests {
             ("release_at", json!("tomorrow")),
             ("remaining", json!(20)),
         ] {
-            assert_eq!(faults(&[session(), with(field, value)]), [(1, field.to_owned())], "{field}");
+            assert_eq!(faults(&[session(), with(field, value)]).await, [(1, field.to_owned())], "{field}");
         }
-        assert_eq!(faults(&[session(), session()]), [(1, "session_id".to_owned())]);
-        assert_eq!(faults(&[json!([])]), [(0, String::new())]);
-        assert_eq!(faults(&[json!({})]).len(), 11);
+        assert_eq!(faults(&[session(), session()]).await, [(1, "session_id".to_owned())]);
+        assert_eq!(faults(&[json!([])]).await, [(0, String::new())]);
+        assert_eq!(faults(&[json!({})]).await.len(), 11);
     }
 }

@@ -10,6 +10,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use orderly_domain::command::Kind;
+use orderly_domain::port::store::Committed;
 use orderly_domain::{PatientId, ticket};
 use serde::Deserialize;
 
@@ -53,8 +55,13 @@ impl Ticket {
         let row = state.ports.store.decision(position).await;
         let row = row.map_err(|error| Problem::from_read("decision", &error))?;
         let row = row.ok_or_else(|| Problem::internal("ticket", &"a decided record has no decision"))?;
-        // The log it was taken by is another one by now.
-        if row.decision.ticket.is_some_and(|ticket| ticket != self.handle.id) {
+        let ours = match row.decision.kind {
+            Kind::Book => row.decision.ticket == Some(self.handle.id),
+            Kind::Malformed => true,
+            _ => false,
+        };
+        // Another record lies there by now: the ticket is from a log that was thrown away.
+        if !ours {
             return Err(unknown());
         }
         Ok(View::decided(self, state, &row.decision, row.appointment.as_ref()))
@@ -69,11 +76,7 @@ impl Ticket {
     }
 
     /// What a decision that was just heard says. A repeat is looked up: its appointment may be cancelled by now.
-    pub(crate) async fn view_of(
-        &self,
-        state: &Shared,
-        heard: Option<&orderly_domain::port::store::Committed>,
-    ) -> Result<View, Problem> {
+    pub(crate) async fn view_of(&self, state: &Shared, heard: Option<&Committed>) -> Result<View, Problem> {
         match heard {
             Some(decision) if decision.first.is_none() => Ok(View::decided(self, state, decision, None)),
             _ => self.view(state).await,

@@ -1,0 +1,128 @@
+//! Server-sent events.
+
+use std::collections::VecDeque;
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::kit::{Kit, keys, options, problem, session, ticket_of};
+
+/// Reads a stream event by event.
+pub(crate) struct Events {
+    answer: Response,
+    text: String,
+    events: VecDeque<(String, String, Value)>,
+}
+
+impl Events {
+    pub(crate) fn of(answer: Response) -> Self {
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        Self { answer, text: String::new(), events: VecDeque::new() }
+    }
+
+    /// The next event: name, id and data; `None` when the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<(String, String, Value)> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            let chunk = self.answer.chunk().await.expect("the stream ends as it should")?;
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+            while let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                let field = |name: &str| {
+                    let line = block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+                    line.unwrap_or_default().to_owned()
+                };
+                if block.contains("data: ") {
+                    self.events.push_back((field("event"), field("id"), serde_json::from_str(&field("data")).unwrap()));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn position_then_outcome_then_the_end() {
+    let kit = Kit::with_session(5).await;
+    kit.decide(false);
+    kit.booking("bob", "k1", "s1").send().await.unwrap();
+    let queued: Value = kit.booking("ann", "k1", "s1").send().await.unwrap().json().await.unwrap();
+    let path = queued["links"]["events"].as_str().unwrap().to_owned();
+    let mut events = Events::of(kit.patient("ann", Method::GET, &path).send().await.unwrap());
+    let (name, _, data) = events.next().await.unwrap();
+    assert_eq!((name.as_str(), &data["position"]), ("position", &1.into()));
+    assert!(data.get("eta_ms").is_some() && data.get("rate_per_s").is_some());
+    kit.decide(true);
+    let (id, outcome) = loop {
+        match events.next().await.expect("an outcome before the end") {
+            (name, id, data) if name == "outcome" => break (id, data),
+            (name, ..) => assert_eq!(name, "position"),
+        }
+    };
+    assert_eq!((&outcome["status"], &outcome["number"]), (&"booked".into(), &2.into()));
+    assert_eq!(outcome["ticket"], queued["ticket"]);
+    assert_eq!(events.next().await, None);
+
+    // Whoever comes again has it already; whoever comes late gets it at once.
+    let again = kit.patient("ann", Method::GET, &path).header("last-event-id", id).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::NO_CONTENT);
+    let mut late = Events::of(kit.patient("ann", Method::GET, &path).send().await.unwrap());
+    assert_eq!(late.next().await.unwrap().0, "outcome");
+    assert_eq!(late.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_hears_that_the_session_is_closed() {
+    let kit = Kit::with_session(5).await;
+    let ticket = ticket_of(&kit.book("ann", "k1", "s1").await);
+    let path = format!("/v1/tickets/{ticket}/events?follow=true");
+    let request = kit.patient("ann", Method::GET, &path).header("last-event-id", "booked");
+    let mut events = Events::of(request.send().await.unwrap());
+    kit.ops(Method::POST, "/v1/sessions/s1/close").json(&json!({"cause": "ill"})).send().await.unwrap();
+    let (name, id, data) = events.next().await.unwrap();
+    assert_eq!((name.as_str(), id.as_str()), ("outcome", "cancelled"));
+    assert_eq!((&data["reason"], &data["cause"]), (&"session_closed".into(), &"ill".into()));
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_told_as_they_change() {
+    let kit = Kit::with_session(5).await;
+    kit.open(&[session("s2", "wang", 5)]).await;
+    let answer = kit.ask(Method::GET, "/v1/sessions/events?doctor=li").send().await.unwrap();
+    let mut events = Events::of(answer);
+    let (name, _, snapshot) = events.next().await.unwrap();
+    assert_eq!((name.as_str(), snapshot.as_array().unwrap().len()), ("snapshot", 1));
+    assert_eq!(snapshot[0]["remaining"], 5);
+    kit.book("bob", "k1", "s2").await;
+    kit.book("ann", "k1", "s1").await;
+    // Changes may come in one round or in several; the last one tells.
+    loop {
+        let (name, _, changes) = events.next().await.unwrap();
+        assert_eq!(name, "changes");
+        assert!(changes.as_array().unwrap().iter().all(|session| session["session_id"] == "s1"));
+        if changes[0]["remaining"] == 4 {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_and_waiters_are_bounded() {
+    let limits = orderly_ingress::Options { streams_max: 1, waiters_max: 1, ..options() };
+    let kit = Kit::with(limits, keys()).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    kit.decide(false);
+    let queued: Value = kit.booking("ann", "k1", "s1").send().await.unwrap().json().await.unwrap();
+    let path = queued["links"]["events"].as_str().unwrap().to_owned();
+    let mut events = Events::of(kit.patient("ann", Method::GET, &path).send().await.unwrap());
+    events.next().await.unwrap();
+    let second = kit.patient("ann", Method::GET, &path).send().await.unwrap();
+    problem(second, 503, "overloaded").await;
+    // There is no room to wait; the booking itself is taken.
+    let booking = kit.booking("bob", "k1", "s1").header("prefer", "wait=60").send().await.unwrap();
+    assert_eq!(booking.status(), StatusCode::ACCEPTED);
+    assert_eq!(booking.json::<Value>().await.unwrap()["status"], "queued");
+}

@@ -1,0 +1,162 @@
+//! Tokens that are no good, and keys of every kind.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use orderly_ingress::auth::{self, Keys, Names, Role};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::kit::{Kit, NOW, SECRET, at, keys, options, problem};
+
+/// The key pair of RFC 8032's first test, as PEM.
+fn ed25519() -> (String, String) {
+    let der = |prefix: &[u8], key: &str| {
+        let bytes = (0..key.len()).step_by(2).map(|i| u8::from_str_radix(&key[i..i + 2], 16).unwrap());
+        STANDARD.encode(prefix.iter().copied().chain(bytes).collect::<Vec<_>>())
+    };
+    let secret = der(
+        b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20",
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+    );
+    let public = der(
+        b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    );
+    let pem = |kind: &str, body: &str| format!("-----BEGIN {kind} KEY-----\n{body}\n-----END {kind} KEY-----\n");
+    (pem("PRIVATE", &secret), pem("PUBLIC", &public))
+}
+
+fn now_s() -> i64 {
+    at(NOW).as_millis() / 1_000
+}
+
+fn claims() -> Value {
+    json!({"iss": "orderly", "aud": "orderly", "sub": "ann", "role": "ops", "nbf": now_s(), "exp": now_s() + 600})
+}
+
+fn with(field: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[field] = value;
+    claims
+}
+
+fn without(field: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove(field);
+    claims
+}
+
+fn sign(claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET)).unwrap()
+}
+
+async fn status(kit: &Kit, authorization: &str) -> u16 {
+    let answer = kit.ask(Method::GET, "/v1/pipeline").header("authorization", authorization).send().await.unwrap();
+    answer.status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_sound_ones_are_let_in() {
+    let kit = Kit::start().await;
+    let good = sign(&claims());
+    for header in [format!("Bearer {good}"), format!("bearer {good}")] {
+        assert_eq!(status(&kit, &header).await, 200);
+    }
+    // Twice: what was verified once is remembered, what was refused is not.
+    for _ in 0..2 {
+        assert_eq!(status(&kit, &format!("Bearer {}", sign(&with("aud", json!(["x", "orderly"]))))).await, 200);
+        assert_eq!(status(&kit, &format!("Bearer {}", sign(&with("roles", json!(["analyst", "ops"]))))).await, 200);
+        let parts: Vec<_> = good.split('.').collect();
+        let unsigned = |header: &str| format!("{}.{}.", URL_SAFE_NO_PAD.encode(header), parts[1]);
+        let other = EncodingKey::from_secret(&[7; 32]);
+        let hs384 = Header::new(Algorithm::HS384);
+        let bad = [
+            unsigned(r#"{"alg":"none","typ":"JWT"}"#),
+            unsigned(r#"{"alg":"None"}"#),
+            unsigned(r#"{"alg":"HS256"}"#),
+            format!("{}.{}.{}x", parts[0], parts[1], parts[2]),
+            format!("{}.{}", parts[0], parts[1]),
+            jsonwebtoken::encode(&Header::default(), &claims(), &other).unwrap(),
+            jsonwebtoken::encode(&hs384, &claims(), &EncodingKey::from_secret(SECRET)).unwrap(),
+            sign(&with("aud", json!("billing"))),
+            sign(&with("aud", json!([]))),
+            sign(&with("iss", json!("somebody"))),
+            sign(&with("exp", json!(now_s() - 60))),
+            sign(&with("exp", json!((now_s() + 600).to_string()))),
+            sign(&with("exp", json!(null))),
+            sign(&with("nbf", json!(now_s() + 60))),
+            sign(&with("sub", json!(""))),
+            sign(&with("sub", json!(7))),
+            sign(&without("iss")),
+            sign(&without("aud")),
+            sign(&without("sub")),
+            sign(&without("exp")),
+            sign(&without("nbf")),
+            "x".repeat(9_000),
+            String::new(),
+        ];
+        for token in bad {
+            assert_eq!(status(&kit, &format!("Bearer {token}")).await, 401, "{token}");
+        }
+        assert_eq!(status(&kit, &format!("Basic {good}")).await, 401);
+        assert_eq!(status(&kit, &format!("Bearer {}", sign(&with("role", json!("admin"))))).await, 403);
+        assert_eq!(status(&kit, &format!("Bearer {}", sign(&without("role")))).await, 403);
+    }
+    let answer = kit.ask(Method::GET, "/v1/pipeline").send().await.unwrap();
+    assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+    problem(answer, 401, "unauthenticated").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_good_expires() {
+    let kit = Kit::start().await;
+    let token = format!("Bearer {}", sign(&claims()));
+    assert_eq!(status(&kit, &token).await, 200);
+    kit.clock.advance(Duration::from_secs(600) + Keys::LEEWAY);
+    assert_eq!(status(&kit, &token).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_key_is_no_shared_secret() {
+    let (private, public) = ed25519();
+    let keys = Keys::from_pem(auth::Algorithm::EdDSA, public.as_bytes(), Names::default()).unwrap();
+    let kit = Kit::with(orderly_ingress::Options { demo: false, ..options() }, keys).await;
+    let key = EncodingKey::from_ed_pem(private.as_bytes()).unwrap();
+    let good = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims(), &key).unwrap();
+    assert_eq!(status(&kit, &format!("Bearer {good}")).await, 200);
+    // Whoever knows the public key, which is everybody, signs with it as if it were a secret.
+    let confused =
+        jsonwebtoken::encode(&Header::default(), &claims(), &EncodingKey::from_secret(public.as_bytes())).unwrap();
+    assert_eq!(status(&kit, &format!("Bearer {confused}")).await, 401);
+    assert_eq!(status(&kit, &format!("Bearer {}", sign(&claims()))).await, 401);
+}
+
+#[test]
+fn keys_that_are_no_good_are_refused() {
+    let (_, public) = ed25519();
+    assert!(matches!(Keys::from_secret(&[1; 31], Names::default()), Err(auth::Error::ShortSecret(31))));
+    let pem = |algorithm, pem: &str| Keys::from_pem(algorithm, pem.as_bytes(), Names::default());
+    assert!(matches!(pem(auth::Algorithm::HS256, &public), Err(auth::Error::NotAsymmetric)));
+    assert!(matches!(pem(auth::Algorithm::EdDSA, "nothing"), Err(auth::Error::Pem { .. })));
+    let verifying = pem(auth::Algorithm::EdDSA, &public).unwrap();
+    let minted = verifying.mint(&"ann".parse().unwrap(), Role::Ops, at(NOW), Duration::from_secs(1));
+    assert!(matches!(minted, Err(auth::Error::VerifyOnly)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_gives_out_tokens_and_nobody_else_does() {
+    let ask = |kit: &Kit, body: Value| kit.ask(Method::POST, "/v1/demo/token").json(&body).send();
+    let kit = Kit::start().await;
+    let token: Value = ask(&kit, json!({"sub": "ada", "role": "ops"})).await.unwrap().json().await.unwrap();
+    assert_eq!(token["token_type"], "Bearer");
+    assert!(token["expires_in"].as_u64().unwrap() > 0);
+    assert_eq!(status(&kit, &format!("Bearer {}", token["access_token"].as_str().unwrap())).await, 200);
+    for wrong in [json!({"sub": "ada", "role": "root"}), json!({"sub": "", "role": "ops"}), json!({"role": "ops"})] {
+        problem(ask(&kit, wrong).await.unwrap(), 400, "malformed-request").await;
+    }
+    let kit = Kit::with(orderly_ingress::Options { demo: false, ..options() }, keys()).await;
+    problem(ask(&kit, json!({"sub": "ada", "role": "ops"})).await.unwrap(), 404, "no-such-route").await;
+}
