@@ -115,12 +115,13 @@ fn panel_on(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> anyhow:
     let highest = values().filter_map(|(_, value)| *value).fold(1.0, f64::max);
     let mut builder = ChartBuilder::on(area);
     builder.margin(16).margin_right(30).x_label_area_size(62).y_label_area_size(110);
+    // Above the highest value there is room for the names of the lines.
     if panel.logarithmic {
         let lowest = values().filter_map(|(_, value)| *value).filter(|value| *value > 0.0).fold(highest, f64::min);
-        let bounds = decade_below(lowest)..highest * 1.5;
+        let bounds = decade_below(lowest)..highest * 12.0;
         lines_on(&mut builder.build_cartesian_2d(0.0..end, bounds.clone().log_scale())?, panel, &bounds)
     } else {
-        let bounds = 0.0..highest * 1.1;
+        let bounds = 0.0..highest * 1.5;
         lines_on(&mut builder.build_cartesian_2d(0.0..end, bounds.clone())?, panel, &bounds)
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 /// Which data folder to check, and with what.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// The server's data folder, to be checked afterwards
     #[arg(long, value_name = "DIR")]

@@ -42,6 +42,7 @@ const OPENING_MAX: Duration = Duration::from_secs(60);
 
 /// What to play.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// The bookings, a CSV, gzipped or plain [default: bookings-2016.csv.gz in the folder ORDERLY_DATA, or in ../shared/data]
     #[arg(long, value_name = "FILE", env = "BOOKINGS")]

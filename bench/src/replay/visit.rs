@@ -14,6 +14,8 @@ use super::booking::Booking;
 
 /// How long the server is asked to wait for an outcome.
 const WAIT: Duration = Duration::from_secs(10);
+/// The pause before another look, so that a server that doesn't wait is not asked without end.
+const QUEUED_PAUSE: Duration = Duration::from_millis(10);
 /// The pause after a broken connection.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -100,7 +102,7 @@ impl Wish {
                 Ok(Submission::Accepted(ticket)) if ticket.decided() => break Ok(ticket),
                 Ok(Submission::Accepted(ticket)) => {
                     queued = Some(ticket);
-                    Duration::ZERO
+                    QUEUED_PAUSE
                 }
                 Ok(Submission::Refused(why)) => break Err(why),
                 Ok(Submission::Throttled(pause)) => {

@@ -18,6 +18,8 @@ use crate::demand::{Follow, Intent, Retry};
 const ATTEMPTS_MAX: u32 = 8;
 /// How long one look at a ticket waits for its outcome.
 const POLL_WAIT: Duration = Duration::from_secs(5);
+/// The pause before another look, so that a server that doesn't wait is not asked without end.
+const QUEUED_PAUSE: Duration = Duration::from_millis(10);
 /// The pause after a broken connection.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -217,7 +219,11 @@ impl Hospital {
             let left = deadline.checked_duration_since(Instant::now())?;
             let answer = self.polls.ticket(bearer, &known.ticket, POLL_WAIT.min(left)).await;
             match answer {
-                Ok(Submission::Accepted(ticket)) => known = ticket,
+                Ok(Submission::Accepted(ticket)) if ticket.decided() => return Some(ticket),
+                Ok(Submission::Accepted(ticket)) => {
+                    known = ticket;
+                    tokio::time::sleep(QUEUED_PAUSE).await;
+                }
                 Ok(Submission::Refused(_)) => return None,
                 other => tokio::time::sleep(Answers::default().pause(&other)).await,
             }

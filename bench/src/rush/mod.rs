@@ -40,6 +40,7 @@ const TOKENS_AT_ONCE: usize = 32;
 
 /// What to play.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// Seconds during which intents arrive
     #[arg(long, default_value_t = 20.0)]
@@ -69,7 +70,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     pub sse: usize,
     /// Most connections for submissions; as many again for long polls
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 512)]
     pub connections: usize,
     /// Most seconds to wait for an outcome, from the last arrival or from the acceptance when that is later
     #[arg(long, default_value_t = 60)]
