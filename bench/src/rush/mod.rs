@@ -69,8 +69,9 @@ pub struct Options {
     /// Most event streams at once
     #[arg(long, default_value_t = 200)]
     pub sse: usize,
-    /// Most connections for submissions; as many again for long polls
-    #[arg(long, default_value_t = 512)]
+    /// Most connections for submissions; as many again for long polls. With the streams they must fit into the limit on
+    /// open files (`ulimit -n`, often 1024), here and at the server
+    #[arg(long, default_value_t = 256)]
     pub connections: usize,
     /// Most seconds to wait for an outcome, from the last arrival or from the acceptance when that is later
     #[arg(long, default_value_t = 60)]
