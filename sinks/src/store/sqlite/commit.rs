@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use orderly_domain::command::Kind;
 use orderly_domain::port::store::{Advance, Commit, Committed};
 use orderly_domain::{Command, Decision, Offset, Outcome, Partition, Position, port};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Statement, TransactionBehavior, params};
 
 use super::effects::{Effect, Effects};
 use super::writes::Writes;
@@ -73,9 +73,11 @@ impl Writes {
             });
         }
         self.sessions.write(&transaction)?;
+        let mut rows = transaction.prepare_cached(INSERT)?;
         for index in lanes.values().flat_map(|lane| &lane.rows) {
-            insert(&transaction, &commit.decisions[*index], &answers[*index], session_keys[*index])?;
+            insert(&mut rows, &commit.decisions[*index], &answers[*index], session_keys[*index])?;
         }
+        drop(rows);
         sqlite::commit(transaction)?;
         Ok(answers)
     }
@@ -196,16 +198,15 @@ fn kind(decision: &Decision) -> Kind {
     decision.command.as_ref().map_or(Kind::Malformed, Command::kind)
 }
 
+const INSERT: &str = "INSERT INTO decisions (partition, log_offset, logged_at_us, decided_at_us, kind, outcome, reason, \
+     number, ticket_id, session_key, patient_id, first_offset, corrected) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
 fn insert(
-    connection: &Connection,
+    statement: &mut Statement<'_>,
     decision: &Decision,
     committed: &Committed,
     session_key: Option<i64>,
 ) -> Result<(), Failure> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO decisions (partition, log_offset, logged_at_us, decided_at_us, kind, outcome, reason, number, \
-         ticket_id, session_key, patient_id, first_offset, corrected) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?;
     statement.execute(params![
         committed.position.partition,
         committed.position.offset.cast_signed(),

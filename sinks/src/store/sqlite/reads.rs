@@ -151,7 +151,10 @@ pub(super) fn snapshots(
 ) -> rusqlite::Result<Vec<Snapshot>> {
     let transaction = connection.transaction()?;
     let mut statement = transaction.prepare_cached(
-        "SELECT ticket_id, patient_id, number, log_offset, status = 0 FROM appointments WHERE session_key = ? \
+        "SELECT ticket_id, patient_id, number, log_offset, status = 0, partition FROM appointments \
+         WHERE session_key = ?1 AND status = 0 \
+         UNION ALL SELECT ticket_id, patient_id, number, log_offset, status = 0, partition FROM appointments \
+         WHERE session_key = ?1 AND status <> 0 \
          ORDER BY partition, log_offset",
     )?;
     let mut snapshots = Vec::new();
@@ -182,10 +185,15 @@ pub(super) fn sessions(connection: &Connection, since: &str) -> rusqlite::Result
 pub(super) fn appointments(connection: &Connection, id: &SessionId) -> rusqlite::Result<Vec<Appointment>> {
     connection
         .prepare_cached(
-            "SELECT a.partition, a.log_offset, a.ticket_id, s.session_id, a.patient_id, a.number, a.status, \
-             a.changed_partition, a.changed_offset, a.cause \
-             FROM sessions AS s JOIN appointments AS a ON a.session_key = s.session_key \
-             WHERE s.session_id = ? ORDER BY a.partition, a.log_offset",
+            "WITH of_session AS ( \
+                 SELECT a.* FROM sessions AS s JOIN appointments AS a ON a.session_key = s.session_key \
+                 WHERE s.session_id = ?1 AND a.status = 0 \
+                 UNION ALL \
+                 SELECT a.* FROM sessions AS s JOIN appointments AS a ON a.session_key = s.session_key \
+                 WHERE s.session_id = ?1 AND a.status <> 0 \
+             ) \
+             SELECT partition, log_offset, ticket_id, ?1, patient_id, number, status, changed_partition, \
+             changed_offset, cause FROM of_session ORDER BY partition, log_offset",
         )?
         .query_map([id.as_str()], |row| appointment_at(row, 0))?
         .collect()

@@ -84,17 +84,18 @@ CREATE TABLE appointments (
     ticket_id BLOB NOT NULL CHECK (length(ticket_id) = 16),
     -- Inside a scope a patient has at most one active appointment; NULL where there is no limit.
     scope TEXT,
-    status INTEGER NOT NULL REFERENCES statuses,
+    status INTEGER NOT NULL CHECK (status BETWEEN 0 AND 2),
     changed_partition INTEGER NOT NULL,
     changed_offset INTEGER NOT NULL,
     cause TEXT,
     PRIMARY KEY (partition, log_offset)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX appointments_one_per_ticket ON appointments (ticket_id);
-CREATE UNIQUE INDEX appointments_one_per_number ON appointments (session_key, number) WHERE status = 0;
 CREATE UNIQUE INDEX appointments_one_per_scope ON appointments (scope, patient_id)
     WHERE status = 0 AND scope IS NOT NULL;
-CREATE INDEX appointments_by_session ON appointments (session_key);
+CREATE UNIQUE INDEX appointments_one_per_number ON appointments (session_key, number) WHERE status = 0;
+-- The active ones of a session are found by the index above.
+CREATE INDEX appointments_ended_by_session ON appointments (session_key) WHERE status <> 0;
 
 CREATE TABLE policies (
     version INTEGER PRIMARY KEY,
