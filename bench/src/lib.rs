@@ -5,6 +5,7 @@ pub mod api;
 pub mod client;
 pub mod demand;
 pub mod latency;
+pub mod limits;
 pub mod machine;
 pub mod plot;
 pub mod replay;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use orderly_bench::{plot, replay, rush, verdict};
+use orderly_bench::{limits, plot, replay, rush, verdict};
 use serde::Serialize;
 
 /// Loads a running Orderly server through its API, and measures it.
@@ -42,15 +42,41 @@ enum Command {
         #[arg(long)]
         skip_missing: bool,
     },
+    /// Measure every path beside what the machine can do, and print the ratios
+    Limits(limits::Options),
+    /// Serve a handler that parses a booking and does nothing: the limit that `limits` measures
+    Bare {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:8081")]
+        listen: std::net::SocketAddr,
+    },
 }
 
-/// One thread is enough for the client, and leaves the machine to the server.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<ExitCode> {
-    let passed = match Arguments::parse().command {
+fn main() -> anyhow::Result<ExitCode> {
+    let command = Arguments::parse().command;
+    let runtime = match command {
+        Command::Bare { .. } => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+        // One thread is enough for the client, and leaves the machine to the server.
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+    };
+    runtime.block_on(run(command))
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let passed = match command {
         Command::Rush { url, options, verdict } => rush(&url, &options, &verdict).await?,
         Command::Replay { url, options, verdict, skip_missing } => {
             replay(&url, options, &verdict, skip_missing).await?
+        }
+        Command::Limits(options) => {
+            let report = limits::run(&options).await?;
+            print(&report.to_text())?;
+            write_json(options.json.as_deref(), &report)?;
+            true
+        }
+        Command::Bare { listen } => {
+            limits::serve_bare(tokio::net::TcpListener::bind(listen).await?).await?;
+            true
         }
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -102,4 +128,16 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn write_json(path: Option<&Path>, report: &impl Serialize) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     std::fs::write(path, serde_json::to_vec_pretty(report)?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -1,0 +1,111 @@
+//! How near Orderly comes to what the machine can do: every figure beside its physical limit, measured in the same run.
+
+mod accept;
+mod bare;
+mod decide;
+mod process;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+pub use bare::serve as serve_bare;
+pub use report::{Ratio, Report};
+
+/// What is measured, and how long.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The server's program; by default the `orderly` beside this one
+    #[arg(long)]
+    pub orderly: Option<PathBuf>,
+    /// Intents in the log that is decided from its start
+    #[arg(long, default_value_t = 2_000_000)]
+    pub intents: u32,
+    /// Tickets sent before memory is read the second time; a tenth of them before the first
+    #[arg(long, default_value_t = 2_000_000)]
+    pub tickets: u64,
+    /// Seconds of each load over HTTP
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Measure one path alone
+    #[arg(long)]
+    pub only: Option<Path>,
+    /// Connections that send bookings
+    #[arg(long, default_value_t = 256)]
+    pub connections: usize,
+    /// The same, as JSON
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Path {
+    /// Bookings over HTTP, what their patients wait, and memory
+    Accept,
+    /// From a filled log to committed decisions
+    Decide,
+}
+
+/// Measures everything, or one path.
+///
+/// # Errors
+/// When a server does not start or stops answering.
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let program = match &options.orderly {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?.with_file_name("orderly"),
+    };
+    let progress = ProgressBar::new_spinner();
+    progress.set_style(ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}")?);
+    progress.enable_steady_tick(Duration::from_millis(200));
+    let mut report = Report::new(options.intents);
+
+    if options.only != Some(Path::Decide) {
+        accept_path(options, &program, &progress, &mut report).await?;
+    }
+    if options.only != Some(Path::Accept) {
+        progress.set_message(format!("deciding {} intents from a filled log", options.intents));
+        report.decide = Some(decide::measure(options.intents).await?);
+    }
+    progress.finish_and_clear();
+    Ok(report)
+}
+
+async fn accept_path(
+    options: &Options,
+    program: &std::path::Path,
+    progress: &ProgressBar,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let length = Duration::from_secs(options.seconds);
+    progress.set_message("a bare handler, under full load");
+    let bare = process::bare().await?;
+    let limit = accept::saturate(&bare.url, options.connections, length, None).await?;
+    drop(bare);
+    let server = process::orderly(program).await?;
+    progress.set_message("orderly, under full load");
+    let crowd = accept::Crowd::gather(&server.url).await?;
+    let accepted = accept::saturate(&server.url, options.connections, length, Some(&crowd)).await?;
+    report.accept = Some(Ratio { what: "202s a second, durable", value: accepted.rate_per_s, limit: limit.rate_per_s });
+
+    progress.set_message("orderly, at half of that");
+    let half = accepted.rate_per_s / 2.0;
+    report.outcome = Some(accept::steady(&server.url, &crowd, half, length).await?);
+    report.outcome_rate_per_s = half;
+
+    let mut memory = Vec::new();
+    let mut sent = accepted.count + report.outcome.map_or(0, |outcome| outcome.accepted);
+    for tickets in [options.tickets / 10, options.tickets] {
+        progress.set_message(format!("orderly's memory after {tickets} tickets"));
+        sent += accept::send(&server.url, options.connections, tickets.saturating_sub(sent), &crowd).await?;
+        memory.push((sent, server.resident_bytes().context("the server's memory cannot be read")?));
+    }
+    if let [early, late] = memory[..] {
+        report.memory = Some((early, late));
+    }
+    Ok(())
+}

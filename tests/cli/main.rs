@@ -1,0 +1,12 @@
+//! Runs the `orderly` program as people do.
+
+mod config;
+mod crash;
+mod help;
+mod policy;
+mod program;
+mod replay;
+mod server;
+mod sessions;
+mod start;
+mod token;

@@ -1,0 +1,70 @@
+//! A running server.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::program::{orderly, output};
+
+/// A demo server on a free port. It is killed when this is dropped.
+pub(crate) struct Server {
+    process: Child,
+    url: String,
+    ops: String,
+    /// Kept open: it may have more to say.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts it with its data in `folder`, and waits until it listens.
+    pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn start_with(folder: &Path, arguments: &[&str]) -> Self {
+        let mut serve = orderly(folder);
+        serve.args(["serve", "--demo", "--listen", "127.0.0.1:0"]).args(arguments).stdout(Stdio::piped());
+        let mut process = serve.spawn().expect("it runs");
+        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
+        let mut first = String::new();
+        stdout.read_line(&mut first).expect("it says where it listens");
+        let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+        let url = url.trim_end_matches(',').to_owned();
+        let ops = output(orderly(folder).args(["token", "--sub", "amy", "--role", "ops"])).trim_end().to_owned();
+        Self { process, url, ops, _stdout: stdout }
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Kills it with SIGKILL, wherever it is.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it was killed");
+    }
+
+    /// Asks it to stop by SIGTERM, and tells how it ended.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let process = nix::unistd::Pid::from_raw(self.process.id().try_into().expect("a process id"));
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        self.process.wait().expect("it ends")
+    }
+
+    /// A command that asks it, as ops.
+    pub(crate) fn asked(&self, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = orderly(folder);
+        command.args(arguments).env("ORDERLY_URL", &self.url).env("ORDERLY_TOKEN", &self.ops);
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, which the test will have noticed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
