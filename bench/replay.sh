@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 source bench/server.sh
 
 data=${DATA:-.dev/replay}
-build
 port=$(choose_port "${PORT:-free}")
+build
 
 say "Starting a server on http://127.0.0.1:$port (its log: $data.log)"
 start_server "$data" "$port" --demo

@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 source bench/server.sh
 
 data=${DATA:-.dev/run}
-build
 port=$(choose_port "${PORT:-8080}")
+build
 url="http://127.0.0.1:$port"
 
 say "Starting the demo hospital on $url (its log: $data.log)"
@@ -46,4 +46,5 @@ TICKET=\$(curl -s $url/v1/bookings -H "Authorization: Bearer \$TOKEN" -H 'Conten
 curl -s "$url/v1/tickets/\$TICKET?wait_ms=5000" -H "Authorization: Bearer \$TOKEN"; echo
 
 END
+trap 'exit 0' INT # Ctrl-C is how it is meant to end.
 wait "$server_pid" || fail "The server ended; see $data.log."
