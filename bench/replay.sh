@@ -16,7 +16,7 @@ start_server "$data" "$port" --demo
 
 say "Replaying"
 "$target/release/orderly-bench" replay --url "http://127.0.0.1:$port" --plot "$data.svg" --json "$data.json"
-stop_server || fail "The server did not stop cleanly; see $data.log."
 
 say "Checking"
 "$target/release/orderly" check --data "$data" --idle
+stop_server || fail "The server did not stop cleanly; see $data.log."

@@ -2,20 +2,32 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use orderly_checker::{Invariant, Options, Report};
+use orderly_domain::port::{Analytics, Store};
 use orderly_sinks::{analytics, log, store};
 use serde_json::json;
 
-/// Checks the data folder `data` and prints what was found; true when every invariant holds. A server may be running on
-/// the folder: nothing is written. `idle` says that none should be deciding, so that everything must have arrived.
+use crate::config::Config;
+
+/// How long a check of an idle system waits for analytics, which trail the store.
+const ANALYTICS_WAIT: Duration = Duration::from_secs(10);
+
+/// Checks the configured data folder and prints what was found; true when every invariant holds. A server may be running
+/// on the folder: nothing is written. `idle` says that none should be deciding, so that everything must have arrived.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub(crate) async fn run(data: &Path, idle: bool, as_json: bool) -> anyhow::Result<bool> {
-    let report = report(data, idle).await?;
+pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::Result<bool> {
+    let options = Options {
+        idle,
+        repeats_known_records: config.pipeline.dedup_tickets_max as u64,
+        repeats_known_for: Duration::from_secs(config.pipeline.dedup_window_s),
+    };
+    let report = report(&config.data, options).await?;
     let mut out = std::io::stdout().lock();
     if as_json {
         writeln!(out, "{:#}", to_json(&report))?;
@@ -25,19 +37,32 @@ pub(crate) async fn run(data: &Path, idle: bool, as_json: bool) -> anyhow::Resul
     Ok(report.holds())
 }
 
-async fn report(data: &Path, idle: bool) -> anyhow::Result<Report> {
+async fn report(data: &Path, options: Options) -> anyhow::Result<Report> {
     let log = log::sqlite::Log::open_read_only(data)
         .with_context(|| format!("cannot open the intent log in {}; name its folder with --data", data.display()))?;
     let store = store::sqlite::Store::open_read_only(data)
         .with_context(|| format!("cannot open the store in {}; name its folder with --data", data.display()))?;
-    let mut report = orderly_checker::check(&log, &store, Options { idle, ..Options::default() })
+    let mut report = orderly_checker::check(&log, &store, options)
         .await
         .with_context(|| format!("cannot check {}", data.display()))?;
     if data.join(analytics::sqlite::FILE).exists() {
         let analytics = analytics::sqlite::Analytics::open_read_only(data).context("cannot open the analytics")?;
-        orderly_checker::check_analytics(&analytics, &store, idle, &mut report).await?;
+        if options.idle {
+            settle(&analytics, &store).await?;
+        }
+        orderly_checker::check_analytics(&analytics, &store, options.idle, &mut report).await?;
     }
     Ok(report)
+}
+
+/// Waits until analytics have what the store has, or have had time enough.
+async fn settle(analytics: &dyn Analytics, store: &dyn Store) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ANALYTICS_WAIT;
+    let decided: u64 = store.progress().await?.iter().map(|progress| progress.next_offset).sum();
+    while analytics.count().await? < decided && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 fn to_json(report: &Report) -> serde_json::Value {

@@ -19,6 +19,10 @@ use cli::{Cli, Command, Policy, Sessions};
 use client::Client;
 use config::Config;
 
+/// Requests allocate on one thread and free on another; with the system's allocator that fragments and contends.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {
@@ -39,7 +43,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(command) => {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
-            if !check::run(&config.data, command.idle, command.json).await? {
+            if !check::run(&config, command.idle, command.json).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -40,8 +40,9 @@ pub struct Options {
 }
 
 impl Default for Options {
+    /// What a server remembers unless it is configured otherwise.
     fn default() -> Self {
-        Self { idle: false, repeats_known_records: 100_000, repeats_known_for: Duration::from_secs(24 * 3600) }
+        Self { idle: false, repeats_known_records: 32_768, repeats_known_for: Duration::from_secs(24 * 3600) }
     }
 }
 

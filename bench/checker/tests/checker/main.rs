@@ -1,5 +1,6 @@
 //! The checker against histories that a real log and a real store hold: right ones, and ones with a planted fault.
 
+mod analytics;
 mod faults;
 mod histories;
 mod hospital;
