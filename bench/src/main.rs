@@ -52,6 +52,10 @@ enum Command {
     },
 }
 
+/// The same as the server's, so that both sides of a comparison have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<ExitCode> {
     let command = Arguments::parse().command;
     let runtime = match command {
