@@ -1,6 +1,6 @@
 //! Compares the tables of sessions and appointments with what the decisions amount to, and with themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use orderly_domain::port::store::{Appointment, AppointmentStatus, SessionState, Store};
@@ -44,11 +44,10 @@ pub(crate) async fn check(
             }
         }
     }
-    for session_id in rules.clinics.keys() {
-        if !states.iter().any(|state| state.session.session_id == *session_id) {
-            let row = format!("{session_id}: decisions opened or booked this session, but the store does not have it");
-            report.violated(Invariant::ExactlyOnce, row);
-        }
+    let stored: BTreeSet<_> = states.iter().map(|state| &state.session.session_id).collect();
+    for session_id in rules.clinics.keys().filter(|session_id| !stored.contains(session_id)) {
+        let row = format!("{session_id}: decisions opened or booked this session, but the store does not have it");
+        report.violated(Invariant::ExactlyOnce, row);
     }
     Ok(())
 }

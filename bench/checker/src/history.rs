@@ -168,7 +168,7 @@ impl Lane {
             self.next = self.bound;
             return Ok(None);
         };
-        self.records.retain(|record| record.position.offset >= self.next);
+        while self.records.pop_front_if(|record| record.position.offset < self.next).is_some() {}
         if self.records.is_empty() && self.next.max(self.extent.start) < self.extent.end {
             self.read_records().await?;
         }
