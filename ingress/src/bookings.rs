@@ -63,14 +63,14 @@ pub(crate) async fn create(
     let allowance = rate_limit::check(&state.policy.throttle, address, patient, doctor)?;
 
     let id = ticket::Id::derive(patient, key);
-    let taken = match state.window.get(id) {
+    let (taken, again) = match state.window.get(id) {
         Some(taken) if taken.session_id != session_id => {
             return Err(Problem::new(&kind::IDEMPOTENCY_KEY_REUSED)
                 .detail("This key booked another session. Use a new key for a new booking."));
         }
         Some(taken) => {
             state.metrics.retries.inc();
-            taken
+            (taken, true)
         }
         None => {
             let book = Book { ticket: id, patient_id: patient.clone(), session: session.session.reference() };
@@ -80,7 +80,7 @@ pub(crate) async fn create(
             let taken = Taken { session_id, position: appended.position, logged_at: appended.logged_at };
             state.window.insert(id, taken.clone());
             state.metrics.accept.observe(started.elapsed().as_secs_f64());
-            taken
+            (taken, false)
         }
     };
 
@@ -90,7 +90,8 @@ pub(crate) async fn create(
     let wait = request::prefer_wait(&headers, state.options.wait_max);
     let view = match wait {
         Some(wait) => ticket.view_within(&state, wait).await?,
-        None => ticket.view(&state).await?,
+        None if again => ticket.view(&state).await?,
+        None => tickets::View::accepted(&ticket, &state),
     };
     let decided = wait.is_some() && view.is_decided();
     let status = if decided { StatusCode::OK } else { StatusCode::ACCEPTED };

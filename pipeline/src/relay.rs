@@ -13,6 +13,7 @@ use orderly_domain::port::{self, Analytics, Pipeline, Store};
 use orderly_domain::{Offset, Partition, Session, SessionId};
 use prometheus::{IntCounter, Registry};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::metrics::RELAYED_TOTAL;
 
@@ -20,8 +21,8 @@ use crate::metrics::RELAYED_TOTAL;
 const PAGE_ROWS: usize = 2_000;
 /// How long it waits when there is nothing to carry, or something failed.
 const IDLE: Duration = Duration::from_millis(250);
-/// How long it makes way for a busy pipeline, between two pages.
-const MAKE_WAY: Duration = Duration::from_millis(50);
+/// While decisions are being made, it rests this many times as long as it worked.
+const MAKE_WAY: u32 = 9;
 
 /// Carries decisions until it is told to stop.
 pub struct Relay {
@@ -31,6 +32,7 @@ pub struct Relay {
     relayed_total: IntCounter,
     sessions: HashMap<SessionId, Session>,
     next: HashMap<Partition, Offset>,
+    decided_total: u64,
 }
 
 impl Relay {
@@ -46,19 +48,28 @@ impl Relay {
     ) -> Result<Self, prometheus::Error> {
         let relayed_total = IntCounter::new(RELAYED_TOTAL, "Decisions carried to analytics.")?;
         registry.register(Box::new(relayed_total.clone()))?;
-        Ok(Self { store, analytics, pipeline, relayed_total, sessions: HashMap::new(), next: HashMap::new() })
+        Ok(Self {
+            store,
+            analytics,
+            pipeline,
+            relayed_total,
+            sessions: HashMap::new(),
+            next: HashMap::new(),
+            decided_total: 0,
+        })
     }
 
     /// Runs until `stop` is set.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut known = false;
         loop {
+            let start = Instant::now();
             let pause = match self.round(known).await {
                 Ok(carried) => {
                     known = true;
                     match carried {
                         0 => IDLE,
-                        _ if self.pipeline_is_busy() => MAKE_WAY,
+                        _ if self.pipeline_is_busy() => start.elapsed() * MAKE_WAY,
                         _ => Duration::ZERO,
                     }
                 }
@@ -76,11 +87,10 @@ impl Relay {
         }
     }
 
-    fn pipeline_is_busy(&self) -> bool {
-        self.pipeline.as_ref().is_some_and(|pipeline| {
-            let state = pipeline.state();
-            state.epochs_in_flight * 2 >= state.epochs_in_flight_max
-        })
+    /// Whether it decided something since this was asked last.
+    fn pipeline_is_busy(&mut self) -> bool {
+        let decided = self.pipeline.as_ref().map_or(0, |pipeline| pipeline.state().decided_total);
+        std::mem::replace(&mut self.decided_total, decided) != decided
     }
 
     /// Carries a page of every partition that has one, and tells how many rows.

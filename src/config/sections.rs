@@ -101,7 +101,7 @@ pub(crate) struct Pipeline {
     pub epoch_records_max: usize,
     /// The shortest time between two epochs that are not full, in milliseconds: it trades latency for larger
     /// transactions.
-    #[config(default = 2, env = "ORDERLY_PIPELINE__EPOCH_LINGER_MS")]
+    #[config(default = 5, env = "ORDERLY_PIPELINE__EPOCH_LINGER_MS")]
     pub epoch_linger_ms: u64,
     /// Epochs that are read and not committed, at most.
     #[config(default = 16, env = "ORDERLY_PIPELINE__EPOCHS_IN_FLIGHT_MAX")]
@@ -130,7 +130,7 @@ pub(crate) struct Store {
     #[config(default = 64, env = "ORDERLY_STORE__QUEUE_MAX")]
     pub queue_max: usize,
     /// The writer's page cache, in bytes.
-    #[config(default = 67_108_864, env = "ORDERLY_STORE__CACHE_BYTES")]
+    #[config(default = 16_777_216, env = "ORDERLY_STORE__CACHE_BYTES")]
     pub cache_bytes: usize,
     /// Sessions that the writer keeps in memory, about 600 bytes each.
     #[config(default = 50_000, env = "ORDERLY_STORE__SESSIONS_CACHED_MAX")]
@@ -150,7 +150,7 @@ pub(crate) struct Analytics {
     #[config(default = 16, env = "ORDERLY_ANALYTICS__QUEUE_MAX")]
     pub queue_max: usize,
     /// The writer's page cache, in bytes.
-    #[config(default = 33_554_432, env = "ORDERLY_ANALYTICS__CACHE_BYTES")]
+    #[config(default = 8_388_608, env = "ORDERLY_ANALYTICS__CACHE_BYTES")]
     pub cache_bytes: usize,
     /// The largest size of the analytics' file, in bytes. Without it, the disk's.
     #[config(env = "ORDERLY_ANALYTICS__SIZE_MAX_BYTES")]

@@ -144,7 +144,7 @@ fn insert_again(folder: &Path) -> anyhow::Result<f64> {
     target.pragma_update(None, "page_size", page_bytes)?;
     target.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     target.pragma_update(None, "synchronous", "FULL")?;
-    target.pragma_update(None, "cache_size", -65_536)?;
+    target.pragma_update(None, "cache_size", -16_384)?;
     target.pragma_update(None, "foreign_keys", false)?;
     let mut schema =
         source.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND type IN ('table', 'index')")?;

@@ -108,7 +108,9 @@ pub(crate) enum View {
 pub(crate) struct Queued {
     ticket: String,
     status: Status,
-    session: Session,
+    /// Left out where the ticket is handed out: who asked has just named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<Session>,
     /// Requests ahead of it in its line.
     position: u64,
     /// When it is likely decided, in milliseconds from now; `null` until a rate was measured.
@@ -142,12 +144,21 @@ pub(crate) struct Decided {
 }
 
 impl View {
+    /// A ticket that is handed out.
+    pub(crate) fn accepted(ticket: &Ticket, state: &Shared) -> Self {
+        Self::in_line(ticket, state, None)
+    }
+
     pub(crate) fn queued(ticket: &Ticket, state: &Shared) -> Self {
+        Self::in_line(ticket, state, Some(Session::of(&ticket.handle.session_id, state)))
+    }
+
+    fn in_line(ticket: &Ticket, state: &Shared, session: Option<Session>) -> Self {
         let handle = &ticket.handle;
         let InLine { position, eta_ms, rate_per_s } = state.progress.in_line(handle.position);
         Self::Queued(Queued {
             status: Status::Queued,
-            session: Session::of(&handle.session_id, state),
+            session,
             position,
             eta_ms,
             rate_per_s,

@@ -15,6 +15,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { readers: 2, queue_max: 16, cache_bytes: 32 << 20, size_max_bytes: None }
+        Self { readers: 2, queue_max: 16, cache_bytes: 8 << 20, size_max_bytes: None }
     }
 }

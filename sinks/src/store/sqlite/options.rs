@@ -18,6 +18,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { readers: 4, queue_max: 64, cache_bytes: 64 << 20, sessions_cached_max: 50_000, size_max_bytes: None }
+        Self { readers: 4, queue_max: 64, cache_bytes: 16 << 20, sessions_cached_max: 50_000, size_max_bytes: None }
     }
 }
