@@ -19,7 +19,7 @@ run: ## build, start the demo hospital, play a 20-second rush, stay up (PORT=808
 build: ## build everything in release mode
 	cargo build --release --bins -p orderly -p orderly-bench
 
-test: test-code test-rush ## everything: the tests, then a short rush against a real server
+test: test-rush test-code ## everything: a short rush against a real server, then the tests
 
 test-code: ## unit, property, conformance and integration tests
 	cargo test --workspace

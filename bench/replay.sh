@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Decides a city's real bookings against a fresh server, then verifies every invariant.
-#   ORDERLY_DATA  the folder that has the bookings; bench/README.md says which
+#   ORDERLY_BENCH_DATA  the folder that has the bookings; bench/README.md says which
 #   DATA          the data folder, wiped first (.dev/replay)
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -119,7 +119,11 @@ fn to_text(report: &Report) -> String {
         text += &format!("\n{} records are in flight: in the log, not decided yet.\n", report.in_flight);
     }
     let records = report.checked(Invariant::ExactlyOnce);
+    let skipped = report.findings.values().filter(|finding| finding.skipped.is_some()).count();
     text += &match report.holds() {
+        true if skipped > 0 => {
+            format!("\nNo violation over {records} decisions; {skipped} invariants were not checked.\n")
+        }
         true => format!("\nEvery invariant holds over {records} decisions.\n"),
         false => "\nInvariants are broken. Stop the server and keep the folder: it is the evidence.\n".to_owned(),
     };

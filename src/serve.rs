@@ -68,7 +68,8 @@ pub(crate) async fn run(config: Config, demo: bool) -> anyhow::Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     let relay = Relay::new(Arc::clone(&store) as _, analytics, Some(pipeline.state()), &registry)?;
-    let relay = tokio::spawn(relay.run(stopped.clone()));
+    let (stop_relay, drained) = watch::channel(false);
+    let relay = tokio::spawn(relay.run(drained));
     let (kept_log, kept_store) = (Arc::clone(&log) as _, Arc::clone(&store) as _);
     let retention = Retention::new(kept_log, kept_store, clock, config.retention(), &registry)?;
     let retention = tokio::spawn(retention.run(stopped.clone()));
@@ -87,6 +88,7 @@ pub(crate) async fn run(config: Config, demo: bool) -> anyhow::Result<()> {
             serving.await.context("the HTTP server panicked")?;
         }
         let drained = pipeline.drain().await;
+        stop_relay.send_replace(true);
         relay.await.context("the relay panicked")?;
         retention.await.context("the retention of the log panicked")?;
         log.close().await;

@@ -62,11 +62,10 @@ pub(crate) async fn readyz(State(state): State<Shared>) -> Response {
             Err(_) => causes.push(Cause { part, cause: "it does not answer in time".into() }),
         }
     }
-    if let Some(pipeline) = state.ports.pipeline.as_ref().map(|pipeline| pipeline.state())
-        && !pipeline.running
-    {
-        let cause = pipeline.cause.unwrap_or_else(|| "it does not run".into());
-        causes.push(Cause { part: "pipeline", cause });
+    // One that runs has a cause too, while it waits for a store that is full or away.
+    if let Some(pipeline) = state.ports.pipeline.as_ref().map(|pipeline| pipeline.state()) {
+        let idle = (!pipeline.running).then(|| "it does not run".to_owned());
+        causes.extend(pipeline.cause.or(idle).map(|cause| Cause { part: "pipeline", cause }));
     }
     if !state.is_following() {
         causes.push(Cause { part: "fan-out", cause: "outcomes are not heard; restart this process".into() });

@@ -57,7 +57,10 @@ impl Current {
             match followed {
                 Ok(()) => tracing::info!(version = newest.version, author = newest.author, "a new policy is in force"),
                 // It was valid where it was set: this program is the older one. What is in force stays.
-                Err(error) => tracing::error!(version = newest.version, error, "a stored policy cannot be followed"),
+                Err(error) => {
+                    tracing::error!(version = newest.version, error, "a stored policy cannot be followed");
+                    return Ok(());
+                }
             }
             self.version.store(Arc::new(newest));
         }

@@ -121,7 +121,7 @@ fn csv(columns: &[String], rows: &[Vec<serde_json::Value>]) -> String {
 
 fn quoted(field: &str) -> String {
     // A spreadsheet takes a field that starts like this for a formula.
-    let guard = if field.starts_with(['=', '@', '+', '\t']) { "'" } else { "" };
+    let guard = if field.starts_with(['=', '@', '+', '\t', '\r']) { "'" } else { "" };
     if field.contains([',', '"', '\r', '\n']) || !guard.is_empty() {
         format!("\"{guard}{}\"", field.replace('"', "\"\""))
     } else {

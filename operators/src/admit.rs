@@ -162,8 +162,8 @@ impl AsyncOperator for Admit {
     }
 
     async fn process_batch(&self, mut batch: Vec<Draft>) -> Result<Vec<Decision>, Error> {
-        if let Some(newest) = batch.last() {
-            self.prune(newest.logged_at).await?;
+        if let Some(oldest) = batch.first() {
+            self.prune(oldest.logged_at).await?;
         }
         let asked = self.answer_known(&mut batch);
         let requests: Vec<_> = asked

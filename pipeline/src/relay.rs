@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
+use orderly_domain::command::Kind;
 use orderly_domain::envelope::{day_number, day_of_number};
 use orderly_domain::port::analytics::Row;
 use orderly_domain::port::store::DecisionRow;
@@ -21,6 +22,8 @@ use crate::metrics::RELAYED_TOTAL;
 const PAGE_ROWS: usize = 2_000;
 /// How long it waits when there is nothing to carry, or something failed.
 const IDLE: Duration = Duration::from_millis(250);
+/// How long a stop may take because of it. What is left then is carried after the next start.
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 /// While decisions are being made, it rests this many times as long as it worked.
 const MAKE_WAY: u32 = 9;
 
@@ -59,9 +62,10 @@ impl Relay {
         })
     }
 
-    /// Runs until `stop` is set.
+    /// Runs until `stop` is set, and then until it has caught up, for [`CATCH_UP_MAX`] at most.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut known = false;
+        let mut stopped_at = None;
         loop {
             let start = Instant::now();
             let pause = match self.round(known).await {
@@ -79,10 +83,15 @@ impl Relay {
                     IDLE
                 }
             };
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return,
-                () = tokio::time::sleep(pause) => {}
+            match stopped_at {
+                Some(_) if pause == IDLE => return,
+                Some(stopped_at) if Instant::now() - stopped_at > CATCH_UP_MAX => return,
+                Some(_) => {}
+                None => tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => stopped_at = Some(Instant::now()),
+                    () = tokio::time::sleep(pause) => {}
+                },
             }
         }
     }
@@ -116,12 +125,15 @@ impl Relay {
         Ok(carried)
     }
 
-    /// Reads the sessions again when one of these rows names an unknown one. Rows lie before their session's day, so what
-    /// is older than the oldest row is not needed any more.
+    /// Reads the sessions again when one of these rows names an unknown one or changed what one says. Rows lie before their
+    /// session's day, so what is older than the oldest row is not needed any more.
     async fn learn_sessions(&mut self, rows: &[DecisionRow]) -> port::Result<()> {
-        let unknown =
-            |row: &DecisionRow| row.decision.session_id.as_ref().is_some_and(|id| !self.sessions.contains_key(id));
-        let Some(first) = rows.iter().find(|row| unknown(row)) else { return Ok(()) };
+        let unknown = |id: &SessionId| !self.sessions.contains_key(id);
+        let changed = |kind| matches!(kind, Kind::OpenSession | Kind::ChangeCapacity);
+        let news = |row: &&DecisionRow| {
+            row.decision.session_id.as_ref().is_some_and(|id| changed(row.decision.kind) || unknown(id))
+        };
+        let Some(first) = rows.iter().find(news) else { return Ok(()) };
         let day = first.decision.logged_at.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
         let since = day_of_number(day_number(day) - 3).unwrap_or(Date::MIN);
         let sessions = self.store.sessions(since).await?;

@@ -12,8 +12,8 @@ use super::Config;
 /// What every environment variable of Orderly starts with.
 const PREFIX: &str = "ORDERLY_";
 
-/// Variables that options of the command line are read from.
-const OPTIONS: [&str; 3] = ["ORDERLY_CONFIG", "ORDERLY_TOKEN", "ORDERLY_URL"];
+/// Variables that options of the command line, also the load client's, are read from.
+const OPTIONS: [&str; 4] = ["ORDERLY_BENCH_DATA", "ORDERLY_CONFIG", "ORDERLY_TOKEN", "ORDERLY_URL"];
 
 /// Checks that every variable that starts with `ORDERLY_` is one.
 pub(super) fn check_environment(names: impl Iterator<Item = OsString>) -> anyhow::Result<()> {

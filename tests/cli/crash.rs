@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
@@ -107,7 +108,7 @@ fn check(folder: &Path, arguments: &[&str]) {
 
 /// Every acknowledged booking has one outcome that does not change, and a retry of the same key leads to the same.
 async fn follow(http: &reqwest::Client, url: &str, bearers: &[String], acknowledged: &[Acknowledged]) {
-    for Acknowledged { patient, session, key, ticket } in acknowledged {
+    let one = async |Acknowledged { patient, session, key, ticket }: &Acknowledged| {
         let bearer = &bearers[usize::try_from(*patient).expect("few patients")];
         let get = http.get(format!("{url}/v1/tickets/{ticket}?wait_ms=30000")).bearer_auth(bearer);
         let first: Value = get.send().await.expect("it runs").json().await.expect("a ticket");
@@ -120,7 +121,8 @@ async fn follow(http: &reqwest::Client, url: &str, bearers: &[String], acknowled
         for field in ["status", "reason", "number"] {
             assert_eq!(again[field], first[field], "{first} then {again}");
         }
-    }
+    };
+    futures::stream::iter(acknowledged).map(one).buffer_unordered(64).collect::<()>().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ fn a_folder_is_served_by_one_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let _first = Server::start(folder.path());
     let told = complaint(orderly(folder.path()).args(["serve", "--demo", "--listen", "127.0.0.1:0"]), 1);
-    assert!(told.contains("data") && told.contains("another process"), "{told}");
+    assert!(told.contains("data") && told.contains("another orderly process"), "{told}");
 }
 
 #[test]

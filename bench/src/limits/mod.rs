@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long)]
     pub only: Option<Path>,
     /// Connections that send bookings
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 512)]
     pub connections: usize,
     /// The same, as JSON
     #[arg(long)]
@@ -87,8 +87,17 @@ async fn accept_path(
     let limit = accept::saturate(&bare.url, options.connections, length, None).await?;
     drop(bare);
     let server = process::orderly(program).await?;
-    progress.set_message("orderly, under full load");
     let crowd = accept::Crowd::gather(&server.url).await?;
+    let mut memory = Vec::new();
+    let mut remember = |sent: u64| -> anyhow::Result<()> {
+        memory.push((sent, server.resident_bytes().context("the server's memory cannot be read")?));
+        Ok(())
+    };
+    progress.set_message(format!("orderly's memory after {} tickets", options.tickets / 10));
+    let mut sent = accept::send(&server.url, options.connections, options.tickets / 10, &crowd).await?;
+    remember(sent)?;
+
+    progress.set_message("orderly, under full load");
     let accepted = accept::saturate(&server.url, options.connections, length, Some(&crowd)).await?;
     report.accept = Some(Ratio { what: "202s a second, durable", value: accepted.rate_per_s, limit: limit.rate_per_s });
 
@@ -97,13 +106,10 @@ async fn accept_path(
     report.outcome = Some(accept::steady(&server.url, &crowd, half, length).await?);
     report.outcome_rate_per_s = half;
 
-    let mut memory = Vec::new();
-    let mut sent = accepted.count + report.outcome.map_or(0, |outcome| outcome.accepted);
-    for tickets in [options.tickets / 10, options.tickets] {
-        progress.set_message(format!("orderly's memory after {tickets} tickets"));
-        sent += accept::send(&server.url, options.connections, tickets.saturating_sub(sent), &crowd).await?;
-        memory.push((sent, server.resident_bytes().context("the server's memory cannot be read")?));
-    }
+    progress.set_message(format!("orderly's memory after {} tickets", options.tickets));
+    sent += accepted.count + report.outcome.map_or(0, |outcome| outcome.accepted);
+    sent += accept::send(&server.url, options.connections, options.tickets.saturating_sub(sent), &crowd).await?;
+    remember(sent)?;
     if let [early, late] = memory[..] {
         report.memory = Some((early, late));
     }

@@ -27,7 +27,7 @@ pub use report::{Difference, Report};
 use visit::{Queue, Visit};
 
 /// The environment variable that names the folder of real inputs.
-pub const DATA_FOLDER: &str = "ORDERLY_DATA";
+pub const DATA_FOLDER: &str = "ORDERLY_BENCH_DATA";
 /// Where real inputs lie when nothing else is said, from the root of the repository.
 const DATA_FOLDER_DEFAULT: &str = "../shared/data";
 /// The bookings in that folder.
@@ -44,7 +44,7 @@ const OPENING_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Options {
-    /// The bookings, a CSV, gzipped or plain [default: bookings-2016.csv.gz in the folder ORDERLY_DATA, or in ../shared/data]
+    /// The bookings, a CSV, gzipped or plain [default: bookings-2016.csv.gz in the folder ORDERLY_BENCH_DATA, or in ../shared/data]
     #[arg(long, value_name = "FILE", env = "BOOKINGS")]
     pub data_file: Option<PathBuf>,
     /// Bookings per second [default: as fast as they are decided]

@@ -109,6 +109,9 @@ pub(crate) async fn resize(
     command_session(&state, caller.subject.as_str(), &known, command, &headers).await
 }
 
+/// How long a command's answer waits for its decision, so that a refusal is told to the one who caused it.
+const REFUSAL_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+
 async fn command_session(
     state: &Shared,
     author: &str,
@@ -121,20 +124,22 @@ async fn command_session(
     let appended = append::durably(state, partition, envelope::encode(&intent)).await?;
     let log = appended.position.into();
     let now = state.ports.clock.now();
-    let Some(wait) = request::prefer_wait(headers, state.options.wait_max) else {
-        return Ok(answer(StatusCode::ACCEPTED, &Taken { log, session: sessions::View::of(known, now) }));
-    };
+    let asked = request::prefer_wait(headers, state.options.wait_max);
+    // Also where nobody asked to wait: a refusal that is known by then is worth more than a quick 202.
+    let wait = asked.unwrap_or(REFUSAL_WAIT);
     let decided = append::decision(state, appended.position, wait).await?;
     let after = state.catalogue.get(&known.session.session_id);
     let after = after.as_deref().unwrap_or(known);
     if let Some(reason) = decided.as_ref().and_then(|decision| decision.outcome.reason()) {
         return Err(refusal(reason, after));
     }
-    let status = if decided.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if asked.is_some() && decided.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     // The decision itself has the session as it is after it.
     let after = decided.as_ref().and_then(|decision| decision.session.as_ref()).unwrap_or(after);
     let mut response = answer(status, &Taken { log, session: sessions::View::of(after, now) });
-    response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("wait"));
+    if asked.is_some() {
+        response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("wait"));
+    }
     Ok(response)
 }
 

@@ -119,7 +119,10 @@ pub(crate) async fn open(
 
     let author = caller.subject.as_str();
     let appends = sessions.into_iter().map(|session| append_opening(&state, author, session));
-    let log: Vec<(SessionId, Position)> = stream::iter(appends).buffered(APPENDS_IN_FLIGHT).try_collect().await?;
+    let log: Vec<(SessionId, Position)> =
+        stream::iter(appends).buffered(APPENDS_IN_FLIGHT).try_collect().await.map_err(|problem: Problem| {
+            problem.detail("Some of the sessions may have been taken, the others were not. Send the same list again.")
+        })?;
 
     let wait = request::prefer_wait(&headers, state.options.wait_max);
     let refused = match wait {

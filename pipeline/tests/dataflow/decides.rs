@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use orderly_domain::port::Store as _;
 use orderly_domain::{ChangeCapacity, CloseSession, Command, Outcome, Reason};
+use orderly_operators::RecentTickets;
 use orderly_pipeline::Options;
 use proptest::prelude::*;
 
@@ -131,4 +132,27 @@ async fn a_retry_after_a_restart_gets_its_first_answer() {
     assert_eq!(outcomes[&retry].outcome, Outcome::Rejected(Reason::SoldOut));
     assert_eq!(outcomes[&retry].first, Some(refused.offset));
     pipeline.drain().await.unwrap();
+}
+
+/// A ticket that dedup has forgotten and the ledger has not: however often it is retried, every retry leads to its first
+/// record, where its appointment is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_of_a_forgotten_ticket_lead_to_its_first_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = Hospital::open(folder.path());
+    hospital.append(open(1, 5)).await;
+    let first = hospital.append(book(1, 1, 1)).await;
+    hospital.append(book(2, 2, 1)).await;
+    let retries = [hospital.append(book(1, 1, 1)).await, hospital.append(book(1, 1, 1)).await];
+    let mut events = hospital.listen();
+    let recent = RecentTickets { tickets_max: 1, window: Duration::from_secs(3_600) };
+    let pipeline = hospital.start(Options { recent, ..Options::default() }).await;
+    let outcomes = published(&mut events, 5).await;
+    pipeline.drain().await.unwrap();
+    for retry in retries {
+        assert_eq!(outcomes[&retry].outcome, Outcome::Booked { number: 1 });
+        assert_eq!(outcomes[&retry].first, Some(first.offset));
+        let row = hospital.store.decision(retry).await.unwrap().unwrap();
+        assert_eq!(row.appointment.map(|appointment| appointment.position), Some(first));
+    }
 }

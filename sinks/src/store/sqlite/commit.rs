@@ -8,6 +8,7 @@ use orderly_domain::{Command, Decision, Offset, Outcome, Partition, Position, po
 use rusqlite::{Connection, OptionalExtension as _, Statement, TransactionBehavior, params};
 
 use super::effects::{Effect, Effects};
+use super::reads::First;
 use super::writes::Writes;
 use super::{codes, reads, sessions};
 use crate::sqlite::{self, Failure};
@@ -47,7 +48,7 @@ impl Writes {
         for decision in &commit.decisions {
             let (effect, first) = match decision.outcome {
                 Outcome::Repeat { first } => {
-                    let outcome = first_outcome(&transaction, &lanes, &answers, decision, first)?;
+                    let (outcome, first) = first_outcome(&transaction, &lanes, &answers, decision, first)?;
                     let place = match &decision.command {
                         Some(command) => effects.sessions.find(&transaction, command.session_id())?,
                         None => None,
@@ -166,14 +167,15 @@ fn is_there(connection: &Connection, lanes: &BTreeMap<Partition, Lane<'_>>) -> R
     Ok(there > 0)
 }
 
-/// The outcome of a repeat: that of its ticket's first record, in this commit or an earlier one.
+/// The outcome of a repeat, and its ticket's first record, in this commit or an earlier one. A record that dedup took for
+/// the first, because it had forgotten the ticket, may turn out to be a repeat itself.
 fn first_outcome(
     connection: &Connection,
     lanes: &BTreeMap<Partition, Lane<'_>>,
     answers: &[Committed],
     decision: &Decision,
     first: Offset,
-) -> Result<Outcome, Failure> {
+) -> Result<(Outcome, Offset), Failure> {
     let Position { partition, offset } = decision.position;
     let ticket = decision.command.as_ref().and_then(Command::ticket);
     let in_commit = lanes.get(&partition).and_then(|lane| {
@@ -181,12 +183,14 @@ fn first_outcome(
         lane.rows.get(index).and_then(|row| answers.get(*row))
     });
     let found = match in_commit {
-        Some(answer) => Some((answer.ticket, answer.outcome)),
+        Some(answer) => Some(First { ticket: answer.ticket, outcome: answer.outcome, repeats: answer.first }),
         None if first < offset => reads::outcome(connection, Position { partition, offset: first })?,
         None => None,
     };
     match found {
-        Some((first_ticket, outcome)) if first_ticket == ticket && ticket.is_some() => Ok(outcome),
+        Some(found) if found.ticket == ticket && ticket.is_some() => {
+            Ok((found.outcome, found.repeats.unwrap_or(first)))
+        }
         _ => {
             let position = decision.position;
             Err(corrupt(&format!("record {position} repeats {first}, which is no record of its ticket")).into())

@@ -79,17 +79,26 @@ fn appointment_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Appointment>
     })
 }
 
+/// What a record that is repeated says of its ticket.
+pub(super) struct First {
+    pub(super) ticket: Option<ticket::Id>,
+    pub(super) outcome: Outcome,
+    /// The record that it repeats itself, if it does.
+    pub(super) repeats: Option<Offset>,
+}
+
 /// The ticket and the outcome of one record.
-pub(super) fn outcome(
-    connection: &Connection,
-    at: Position,
-) -> rusqlite::Result<Option<(Option<ticket::Id>, Outcome)>> {
+pub(super) fn outcome(connection: &Connection, at: Position) -> rusqlite::Result<Option<First>> {
     let mut statement = connection.prepare_cached(
-        "SELECT outcome, reason, number, ticket_id FROM decisions WHERE partition = ? AND log_offset = ?",
+        "SELECT outcome, reason, number, ticket_id, first_offset FROM decisions WHERE partition = ? AND log_offset = ?",
     )?;
     statement
         .query_row(params![at.partition, at.offset.cast_signed()], |row| {
-            Ok((row.get::<_, Option<_>>(3)?.map(ticket::Id::from_bytes), outcome_at(row, 0)?))
+            Ok(First {
+                ticket: row.get::<_, Option<_>>(3)?.map(ticket::Id::from_bytes),
+                outcome: outcome_at(row, 0)?,
+                repeats: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+            })
         })
         .optional()
 }
