@@ -62,7 +62,7 @@ impl Relay {
         })
     }
 
-    /// Runs until `stop` is set, and then until it has caught up, for [`CATCH_UP_MAX`] at most.
+    /// Runs until `stop` is set, and then until it has caught up, for ten seconds at most.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut known = false;
         let mut stopped_at = None;
