@@ -122,7 +122,7 @@ fn to_text(report: &Report) -> String {
     let skipped = report.findings.values().filter(|finding| finding.skipped.is_some()).count();
     text += &match report.holds() {
         true if skipped > 0 => {
-            format!("\nNo violation over {records} decisions; {skipped} invariants were not checked.\n")
+            format!("\nNo violation over {records} decisions; invariants not checked: {skipped}.\n")
         }
         true => format!("\nEvery invariant holds over {records} decisions.\n"),
         false => "\nInvariants are broken. Stop the server and keep the folder: it is the evidence.\n".to_owned(),
