@@ -61,12 +61,12 @@ pub(super) struct Accepted {
     pub rate_per_s: f64,
 }
 
-/// Every connection sends as soon as it is answered, for `length`. Without a crowd it loads the bare handler.
+/// Every connection sends as soon as it is answered, for `length`.
 pub(super) async fn saturate(
     url: &str,
     connections: usize,
     length: Duration,
-    crowd: Option<&Crowd>,
+    crowd: &Crowd,
 ) -> anyhow::Result<Accepted> {
     let start = Instant::now();
     let count = closed_loop(url, connections, crowd, |_| start.elapsed() < length).await?;
@@ -76,26 +76,24 @@ pub(super) async fn saturate(
 /// Sends that many bookings, as fast as they go.
 pub(super) async fn send(url: &str, connections: usize, count: u64, crowd: &Crowd) -> anyhow::Result<u64> {
     let begun = AtomicU64::new(0);
-    closed_loop(url, connections, Some(crowd), |_| begun.fetch_add(1, Ordering::Relaxed) < count).await
+    closed_loop(url, connections, crowd, |_| begun.fetch_add(1, Ordering::Relaxed) < count).await
 }
 
 async fn closed_loop(
     url: &str,
     connections: usize,
-    crowd: Option<&Crowd>,
+    crowd: &Crowd,
     go_on: impl Fn(usize) -> bool,
 ) -> anyhow::Result<u64> {
     let client = Client::new(url, connections, ANSWER_MAX)?;
-    let bare_body = Bytes::from_static(br#"{"session_id":"cardiology-2026-11-23-am-li-ming"}"#);
     let one = async |connection: usize| -> anyhow::Result<u64> {
         let mut accepted = 0;
         while go_on(connection) {
-            let mut request = Request::post("/v1/bookings").header(CONTENT_TYPE, "application/json");
-            let mut body = bare_body.clone();
-            if let Some((bearer, key, booking)) = crowd.and_then(Crowd::next) {
-                request = request.header(AUTHORIZATION, bearer).header("idempotency-key", key);
-                body = booking;
-            }
+            let (bearer, key, body) = crowd.next().context("there are enough keys")?;
+            let request = Request::post("/v1/bookings")
+                .header(CONTENT_TYPE, "application/json")
+                .header(AUTHORIZATION, bearer)
+                .header("idempotency-key", key);
             let answer = client.send(request.body(Full::new(body))?).await?;
             match answer.status {
                 StatusCode::ACCEPTED => accepted += 1,

@@ -28,8 +28,11 @@ pub struct Options {
     #[arg(long, default_value_t = 2_000_000)]
     pub tickets: u64,
     /// Seconds of each load over HTTP
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     pub seconds: u64,
+    /// How often the bare handler and Orderly take turns under full load; the medians are compared
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
     /// Measure one path alone
     #[arg(long)]
     pub only: Option<Path>,
@@ -82,10 +85,6 @@ async fn accept_path(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let length = Duration::from_secs(options.seconds);
-    progress.set_message("a bare handler, under full load");
-    let bare = process::bare().await?;
-    let limit = accept::saturate(&bare.url, options.connections, length, None).await?;
-    drop(bare);
     let server = process::orderly(program).await?;
     let crowd = accept::Crowd::gather(&server.url).await?;
     let mut memory = Vec::new();
@@ -97,21 +96,37 @@ async fn accept_path(
     let mut sent = accept::send(&server.url, options.connections, options.tickets / 10, &crowd).await?;
     remember(sent)?;
 
-    progress.set_message("orderly, under full load");
-    let accepted = accept::saturate(&server.url, options.connections, length, Some(&crowd)).await?;
-    report.accept = Some(Ratio { what: "202s a second, durable", value: accepted.rate_per_s, limit: limit.rate_per_s });
+    let bare = process::bare().await?;
+    let (mut rates, mut limits) = (Vec::new(), Vec::new());
+    for round in 1..=options.rounds {
+        progress.set_message(format!("round {round}: a bare handler, under full load of the same requests"));
+        limits.push(accept::saturate(&bare.url, options.connections, length, &crowd).await?.rate_per_s);
+        progress.set_message(format!("round {round}: orderly, under full load"));
+        let accepted = accept::saturate(&server.url, options.connections, length, &crowd).await?;
+        rates.push(accepted.rate_per_s);
+        sent += accepted.count;
+    }
+    drop(bare);
+    let accepted = Ratio { what: "202s a second, durable", value: median(rates)?, limit: median(limits)? };
+    report.accept = Some(accepted);
 
     progress.set_message("orderly, at half of that");
-    let half = accepted.rate_per_s / 2.0;
+    let half = accepted.value / 2.0;
     report.outcome = Some(accept::steady(&server.url, &crowd, half, length).await?);
     report.outcome_rate_per_s = half;
 
     progress.set_message(format!("orderly's memory after {} tickets", options.tickets));
-    sent += accepted.count + report.outcome.map_or(0, |outcome| outcome.accepted);
+    sent += report.outcome.map_or(0, |outcome| outcome.accepted);
     sent += accept::send(&server.url, options.connections, options.tickets.saturating_sub(sent), &crowd).await?;
     remember(sent)?;
     if let [early, late] = memory[..] {
         report.memory = Some((early, late));
     }
     Ok(())
+}
+
+/// The middle one, by size.
+fn median(mut figures: Vec<f64>) -> anyhow::Result<f64> {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().context("--rounds is at least 1")
 }
