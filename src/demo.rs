@@ -201,7 +201,7 @@ pub(crate) async fn load(
         .map(|session| async move {
             let partition = partition_of(&session.doctor_id, log.partitions());
             let intent = Intent { requested_by: "demo".to_owned(), command: Command::OpenSession(Box::new(session)) };
-            log.append(partition, envelope::encode(&intent)).await
+            log.append(partition, intent.command.doctor_id().as_str(), envelope::encode(&intent)).await
         })
         .buffer_unordered(APPENDS_MAX)
         .try_for_each(|_| std::future::ready(Ok(())))

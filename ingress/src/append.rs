@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orderly_domain::envelope::{self, Intent};
 use orderly_domain::port::log::Appended;
 use orderly_domain::port::store::Committed;
-use orderly_domain::{Partition, Position};
+use orderly_domain::{Position, partition_of};
 
 use crate::problem::{Problem, kind};
 use crate::state::Shared;
 use crate::waiters::{Waiting, Woken};
 
 /// Appends a record; it is durable when this returns.
-pub(crate) async fn durably(state: &Shared, partition: Partition, payload: Vec<u8>) -> Result<Appended, Problem> {
-    match tokio::time::timeout(state.options.request_timeout, state.ports.log.append(partition, payload)).await {
+pub(crate) async fn durably(state: &Shared, intent: &Intent) -> Result<Appended, Problem> {
+    let doctor = intent.command.doctor_id();
+    let partition = partition_of(doctor, state.ports.log.partitions());
+    let append = state.ports.log.append(partition, doctor.as_str(), envelope::encode(intent));
+    match tokio::time::timeout(state.options.request_timeout, append).await {
         Ok(appended) => appended.map_err(|error| Problem::from_append(&error)),
         Err(_) => Err(Problem::new(&kind::OUTCOME_UNKNOWN)
             .detail(

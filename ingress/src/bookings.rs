@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use orderly_domain::command::{Book, Command};
-use orderly_domain::envelope::{self, Intent};
-use orderly_domain::{SessionId, partition_of, ticket};
+use orderly_domain::envelope::Intent;
+use orderly_domain::{SessionId, ticket};
 use serde::Deserialize;
 
 use crate::append;
@@ -75,8 +75,7 @@ pub(crate) async fn create(
         None => {
             let book = Book { ticket: id, patient_id: patient.clone(), session: session.session.reference() };
             let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Book(book) };
-            let partition = partition_of(doctor, state.ports.log.partitions());
-            let appended = append::durably(&state, partition, envelope::encode(&intent)).await?;
+            let appended = append::durably(&state, &intent).await?;
             let taken = Taken { session_id, position: appended.position, logged_at: appended.logged_at };
             state.window.insert(id, taken.clone());
             state.metrics.accept.observe(started.elapsed().as_secs_f64());

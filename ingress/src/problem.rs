@@ -139,11 +139,12 @@ impl Problem {
             port::Error::MayHaveHappened(_) => Self::new(&kind::OUTCOME_UNKNOWN)
                 .detail("It may have been taken. Ask again with the same Idempotency-Key: it is taken once at most.")
                 .retry_after(Duration::from_secs(1)),
-            port::Error::DidNotHappen(_) | port::Error::Fenced { .. } | port::Error::Conflict { .. } => {
-                Self::new(&kind::UNAVAILABLE)
-                    .detail("Nothing was taken. Ask again with the same Idempotency-Key.")
-                    .retry_after(Duration::from_secs(1))
-            }
+            port::Error::DidNotHappen(_)
+            | port::Error::Lost(_)
+            | port::Error::Fenced { .. }
+            | port::Error::Conflict { .. } => Self::new(&kind::UNAVAILABLE)
+                .detail("Nothing was taken. Ask again with the same Idempotency-Key.")
+                .retry_after(Duration::from_secs(1)),
             port::Error::Corrupt(_) => Self::internal("append", error),
         }
     }

@@ -29,7 +29,7 @@ struct Known {
 
 impl SessionMemory {
     /// Takes over what a store knows of sessions.
-    pub fn restore(&self, snapshots: &[Snapshot]) {
+    pub fn restore<'a>(&self, snapshots: impl IntoIterator<Item = &'a Snapshot>) {
         let mut sessions = self.lock();
         for Snapshot { session, holdings, .. } in snapshots {
             let known = Known {
@@ -169,8 +169,9 @@ impl AsyncOperator for Admit {
         let requests: Vec<_> = asked
             .iter()
             .filter_map(|index| {
-                let Draft { position, logged_at, command, .. } = &batch[*index];
-                command.as_ref().map(|command| Request { position: *position, logged_at: *logged_at, command })
+                let Draft { position, logged_at, fence, command, .. } = &batch[*index];
+                let (position, logged_at, fence) = (*position, *logged_at, *fence);
+                command.as_ref().map(|command| Request { position, logged_at, fence, command })
             })
             .collect();
         if !requests.is_empty() {

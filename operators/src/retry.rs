@@ -24,7 +24,7 @@ impl Retry {
     /// Calls until the answer is final. The call must be safe to make twice.
     ///
     /// # Errors
-    /// Those that trying again does not heal: `Fenced`, `Conflict`, `Corrupt`.
+    /// Those that trying again does not heal: `Fenced`, `Lost`, `Conflict`, `Corrupt`.
     pub async fn until_final<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> port::Result<T>
     where
         F: Future<Output = port::Result<T>>,
@@ -42,9 +42,10 @@ impl Retry {
                 Err(error) => error,
             };
             match error {
-                port::Error::Fenced { .. } | port::Error::Conflict { .. } | port::Error::Corrupt(_) => {
-                    return Err(error);
-                }
+                port::Error::Fenced { .. }
+                | port::Error::Lost(_)
+                | port::Error::Conflict { .. }
+                | port::Error::Corrupt(_) => return Err(error),
                 port::Error::DidNotHappen(_)
                 | port::Error::MayHaveHappened(_)
                 | port::Error::Overloaded(_)

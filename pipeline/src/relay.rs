@@ -10,7 +10,7 @@ use orderly_domain::command::Kind;
 use orderly_domain::envelope::{day_number, day_of_number};
 use orderly_domain::port::analytics::Row;
 use orderly_domain::port::store::DecisionRow;
-use orderly_domain::port::{self, Analytics, Pipeline, Store};
+use orderly_domain::port::{self, Feed, Pipeline, Store};
 use orderly_domain::{Offset, Partition, Session, SessionId};
 use prometheus::{IntCounter, Registry};
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ const MAKE_WAY: u32 = 9;
 /// Carries decisions until it is told to stop.
 pub struct Relay {
     store: Arc<dyn Store>,
-    analytics: Arc<dyn Analytics>,
+    analytics: Arc<dyn Feed>,
     pipeline: Option<Arc<dyn Pipeline>>,
     relayed_total: IntCounter,
     sessions: HashMap<SessionId, Session>,
@@ -45,7 +45,7 @@ impl Relay {
     /// When its metric's name is taken.
     pub fn new(
         store: Arc<dyn Store>,
-        analytics: Arc<dyn Analytics>,
+        analytics: Arc<dyn Feed>,
         pipeline: Option<Arc<dyn Pipeline>>,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {

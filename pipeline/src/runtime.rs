@@ -177,6 +177,7 @@ impl Pipeline {
             ledger: ports.ledger,
             fanout: ports.fanout,
             owner: options.owner,
+            log_partitions: ports.log.partitions(),
             recent: options.recent,
             takeovers,
             memory,

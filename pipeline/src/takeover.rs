@@ -1,12 +1,13 @@
 //! Taking partitions over: everything that a start, a restart and a moved partition have in common.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use orderly_domain::envelope::{day_number, day_of_number};
 use orderly_domain::inventory::PAST_AFTER_DAYS;
 use orderly_domain::port::store::{Claim, Committed};
 use orderly_domain::port::{self, Fanout, Ledger, Store};
-use orderly_domain::{Partition, Timestamp};
+use orderly_domain::{Partition, Timestamp, partition_of};
 use orderly_operators::{PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers};
 
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ pub(crate) struct Takeover {
     pub ledger: Arc<dyn Ledger>,
     pub fanout: Arc<dyn Fanout>,
     pub owner: String,
+    pub log_partitions: u16,
     pub recent: RecentTickets,
     pub takeovers: Takeovers,
     pub memory: SessionMemory,
@@ -42,7 +44,7 @@ impl Takeover {
         }
         // Records that are still in the log were written after those that are decided, however long ago that was.
         if let Some(oldest) = decided_until.into_iter().min() {
-            self.restore_inventory(partitions, oldest).await?;
+            self.restore_inventory(&claims, oldest).await?;
         }
         tracing::info!(partitions = claims.len(), "took partitions over");
         Ok(claims)
@@ -61,13 +63,20 @@ impl Takeover {
         Ok(row.first().map(|row| row.decision.logged_at))
     }
 
-    async fn restore_inventory(&self, partitions: &[Partition], oldest: Timestamp) -> port::Result<()> {
+    async fn restore_inventory(&self, claims: &[Claim], oldest: Timestamp) -> port::Result<()> {
         let today = oldest.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
         let past_days = i32::try_from(PAST_AFTER_DAYS).expect("a few days") + 1;
         let since = day_of_number(day_number(today) - past_days).unwrap_or(jiff::civil::Date::MIN);
-        let snapshots = self.store.snapshots(partitions, since).await?;
+        let partitions: Vec<_> = claims.iter().map(|claim| claim.partition).collect();
+        let snapshots = self.store.snapshots(&partitions, since).await?;
         self.memory.restore(&snapshots);
-        self.ledger.restore(snapshots).await
+        let fences: HashMap<_, _> = claims.iter().map(|claim| (claim.partition, claim.fence)).collect();
+        let fenced = snapshots.into_iter().filter_map(|snapshot| {
+            let partition = partition_of(&snapshot.session.doctor_id, self.log_partitions);
+            Some((*fences.get(&partition)?, snapshot))
+        });
+        let snapshots: Vec<_> = fenced.collect();
+        self.retry.until_final("ledger restore", || self.ledger.restore(snapshots.clone())).await
     }
 
     async fn publish_again(&self, claim: &Claim) -> port::Result<()> {

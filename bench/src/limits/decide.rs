@@ -111,7 +111,8 @@ async fn fill(log: &log::sqlite::Log, intents: u32) -> anyhow::Result<()> {
 
 async fn append(log: &log::sqlite::Log, command: Command) -> anyhow::Result<()> {
     let partition = partition_of(command.doctor_id(), log.partitions());
-    log.append(partition, encode(&Intent { requested_by: "bench".to_owned(), command })).await?;
+    let intent = Intent { requested_by: "bench".to_owned(), command };
+    log.append(partition, intent.command.doctor_id().as_str(), encode(&intent)).await?;
     Ok(())
 }
 

@@ -56,9 +56,12 @@ pub struct ReportInfo {
     pub purpose: &'static str,
 }
 
-/// The analytics database.
+/// Where committed decisions are carried to, beside the patients: a database, a topic. It keeps its own place.
 #[async_trait]
-pub trait Analytics: Send + Sync + 'static {
+pub trait Feed: Send + Sync + 'static {
+    /// Its name, in metrics and logs.
+    fn name(&self) -> &'static str;
+
     /// The first offset of each partition that has not arrived; partitions without rows are left out.
     ///
     /// # Errors
@@ -70,7 +73,11 @@ pub trait Analytics: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be written; add the same rows again.
     async fn append(&self, rows: &[Row]) -> Result<()>;
+}
 
+/// The analytics database.
+#[async_trait]
+pub trait Analytics: Feed {
     /// How many distinct decisions it has.
     ///
     /// # Errors

@@ -24,6 +24,9 @@ pub enum Error {
         /// The partition.
         partition: crate::Partition,
     },
+    /// It did not happen: what should be known there is lost or stale. Take the partitions over again, which restores it.
+    #[error("did not happen: {0}; it must be restored from the store")]
+    Lost(String),
     /// It did not happen: what was expected to be current is not.
     #[error("did not happen: expected version {expected}, found {found}")]
     Conflict {

@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::decision::Decision;
 use crate::id::SessionId;
 use crate::inventory::{Admission, Snapshot};
-use crate::position::Position;
+use crate::position::{Fence, Position};
 
 /// A command, with its place in the log.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Request<'a> {
     pub position: Position,
     /// When the log took it.
     pub logged_at: Timestamp,
+    /// The takeover under which its partition is read.
+    pub fence: Fence,
     /// What is asked.
     pub command: &'a Command,
 }
@@ -28,19 +30,22 @@ pub trait Ledger: Send + Sync + 'static {
     /// the same answer; about a later record of a ticket that booked, [`crate::Outcome::Repeat`].
     ///
     /// # Errors
-    /// `MayHaveHappened`: ask again. A timeout is unknown, never a no.
+    /// `MayHaveHappened`: ask again. A timeout is unknown, never a no. From a ledger outside of the process: `Lost` when it
+    /// does not know, or not newly enough, what was restored into it or applied to it; nothing was applied then to the
+    /// session in question. `Fenced` when a session was restored under a later takeover.
     async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>>;
 
-    /// Replaces what is known of these sessions. Nothing about them may be in flight.
+    /// Replaces what is known of these sessions, each under the takeover of its partition: from then on they are changed
+    /// under that one alone. Nothing about them may be in flight.
     ///
     /// # Errors
-    /// When the ledger cannot be reached.
-    async fn restore(&self, snapshots: Vec<Snapshot>) -> Result<()>;
+    /// When the ledger cannot be reached; `Fenced` when a session was restored under a later takeover.
+    async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()>;
 
     /// Takes back what a store refused: bookings give their number back, sessions that were opened are forgotten.
     ///
     /// # Errors
-    /// When the ledger cannot be reached.
+    /// When the ledger cannot be reached; `Lost` and `Fenced` as for [`Ledger::apply`].
     async fn undo(&self, refused: &[Decision]) -> Result<()>;
 
     /// Forgets sessions whose day is past for records that the log takes from `logged_at` on.

@@ -11,8 +11,8 @@ use crate::position::{Offset, Partition, Position};
 pub struct Record {
     /// Its place.
     pub position: Position,
-    /// When the log took it. Within a partition it never goes back; in the embedded log it is distinct and rising over
-    /// all partitions, so that it orders them.
+    /// When the log took it. In the embedded log it is distinct and rising over all partitions, so that it orders them; in
+    /// Kafka it is the broker's clock, in whole milliseconds.
     pub logged_at: Timestamp,
     /// An encoded [`crate::envelope`], or whatever somebody wrote.
     pub payload: Vec<u8>,
@@ -44,12 +44,13 @@ pub trait IntentLog: Send + Sync + 'static {
     /// How many partitions it has; never changes while it is open.
     fn partitions(&self) -> u16;
 
-    /// Appends a record; it is durable when this returns.
+    /// Appends a record; it is durable when this returns. The key is the doctor's id, for a log that keeps one beside the
+    /// payload; whoever calls has derived the partition from it.
     ///
     /// # Errors
     /// `Overloaded` and `StorageFull`: it was not taken. `MayHaveHappened`: it may be in the log; append it again, the
     /// pipeline knows a ticket when it comes twice.
-    async fn append(&self, partition: Partition, payload: Vec<u8>) -> Result<Appended>;
+    async fn append(&self, partition: Partition, key: &str, payload: Vec<u8>) -> Result<Appended>;
 
     /// Every partition's extent, ascending by partition.
     ///
@@ -78,7 +79,8 @@ pub enum Delivery {
     Assigned(Vec<Partition>),
     /// These are not any more.
     Revoked(Vec<Partition>),
-    /// Records: in offset order within a partition, merged over the partitions by `(logged_at, position)`.
+    /// Records: in offset order within a partition. What lies in the log when it is read is merged over the partitions by
+    /// `(logged_at, position)`.
     Records(Vec<Record>),
 }
 

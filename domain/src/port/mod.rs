@@ -10,7 +10,7 @@ pub mod log;
 pub mod pipeline;
 pub mod store;
 
-pub use analytics::Analytics;
+pub use analytics::{Analytics, Feed};
 pub use error::{Error, Result};
 pub use fanout::Fanout;
 pub use ledger::Ledger;

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use orderly_domain::command::{ChangeCapacity, CloseSession, Command};
 use orderly_domain::decision::Reason;
-use orderly_domain::envelope::{self, Intent};
+use orderly_domain::envelope::Intent;
 use orderly_domain::port::store::SessionState;
-use orderly_domain::{partition_of, session};
+use orderly_domain::session;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Caller;
@@ -119,9 +119,8 @@ async fn command_session(
     command: Command,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let partition = partition_of(command.doctor_id(), state.ports.log.partitions());
     let intent = Intent { requested_by: author.to_owned(), command };
-    let appended = append::durably(state, partition, envelope::encode(&intent)).await?;
+    let appended = append::durably(state, &intent).await?;
     let log = appended.position.into();
     let now = state.ports.clock.now();
     let asked = request::prefer_wait(headers, state.options.wait_max);

@@ -10,8 +10,8 @@ use axum::response::Response;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use orderly_domain::command::Command;
 use orderly_domain::decision::Reason;
-use orderly_domain::envelope::{self, Intent};
-use orderly_domain::{Position, Session, SessionId, partition_of};
+use orderly_domain::envelope::Intent;
+use orderly_domain::{Position, Session, SessionId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -173,9 +173,8 @@ fn check_against_known(state: &Shared, sessions: &[Session]) -> Result<(), Probl
 
 async fn append_opening(state: &Shared, author: &str, session: Session) -> Result<(SessionId, Position), Problem> {
     let session_id = session.session_id.clone();
-    let partition = partition_of(&session.doctor_id, state.ports.log.partitions());
     let intent = Intent { requested_by: author.to_owned(), command: Command::OpenSession(Box::new(session)) };
-    let appended = append::durably(state, partition, envelope::encode(&intent)).await?;
+    let appended = append::durably(state, &intent).await?;
     Ok((session_id, appended.position))
 }
 

@@ -5,8 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use orderly_domain::command::{Cancel, Command};
-use orderly_domain::envelope::{self, Intent};
-use orderly_domain::partition_of;
+use orderly_domain::envelope::Intent;
 use serde::Serialize;
 
 use super::view::Status;
@@ -65,10 +64,9 @@ pub(crate) async fn cancel(
     })?;
     let reference = session.session.reference();
     let allowance = rate_limit::check(&state.policy.throttle, address, patient, &reference.doctor_id)?;
-    let partition = partition_of(&reference.doctor_id, state.ports.log.partitions());
     let cancel = Cancel { ticket: ticket.handle.id, patient_id: patient.clone(), session: reference };
     let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Cancel(cancel) };
-    let appended = append::durably(&state, partition, envelope::encode(&intent)).await?;
+    let appended = append::durably(&state, &intent).await?;
 
     let cancellation = Some(appended.position.into());
     let wait = request::prefer_wait(&headers, state.options.wait_max);

@@ -45,7 +45,7 @@ async fn what_the_store_refuses_goes_back_to_the_ledger() {
     assert_eq!(stage.outcomes(drafts).await[2], Outcome::Booked { number: 1 });
 
     let amnesia = orderly_domain::inventory::Snapshot { session: session("s", 2), closed: false, holdings: vec![] };
-    stage.ledger.restore(vec![amnesia]).await.unwrap();
+    stage.ledger.restore(vec![(1, amnesia)]).await.unwrap();
     let drafts = vec![draft(3, book(2, "ann", "other"))];
     assert_eq!(stage.outcomes(drafts).await, [Outcome::Rejected(Reason::AlreadyBooked)]);
     let remaining = stage.ledger.remaining().await.unwrap();

@@ -82,7 +82,7 @@ impl Ledger for Counted {
         self.asked.fetch_add(requests.len(), Ordering::SeqCst);
         self.ledger.apply(requests).await
     }
-    async fn restore(&self, snapshots: Vec<Snapshot>) -> Result<()> {
+    async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
         self.ledger.restore(snapshots).await
     }
     async fn undo(&self, refused: &[Decision]) -> Result<()> {

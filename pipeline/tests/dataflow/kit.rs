@@ -109,7 +109,7 @@ impl Hospital {
     }
 
     pub(crate) async fn append_bytes(&self, partition: Partition, payload: Vec<u8>) -> Position {
-        self.log.append(partition, payload).await.unwrap().position
+        self.log.append(partition, "doctor", payload).await.unwrap().position
     }
 
     pub(crate) async fn start(&self, options: Options) -> Pipeline {

@@ -1,3 +1,4 @@
 //! Adapters of the analytics port.
 
+pub mod clickhouse;
 pub mod sqlite;

@@ -1,3 +1,4 @@
 //! Adapters of the fan-out port.
 
 pub mod memory;
+pub mod redis;

@@ -11,7 +11,7 @@ use orderly_domain::decision::{Decision, Outcome};
 use orderly_domain::inventory::{Admission, DepartmentDay, Snapshot, is_past};
 use orderly_domain::port::ledger::Request;
 use orderly_domain::port::{Error, Result};
-use orderly_domain::{DepartmentId, SessionId};
+use orderly_domain::{DepartmentId, Fence, SessionId};
 use rustc_hash::FxHashMap;
 
 /// Department-days by day, then by department, so that both are found by reference. Only days on which a session is
@@ -79,9 +79,9 @@ impl orderly_domain::port::Ledger for Ledger {
         Ok(requests.iter().map(|request| days.apply(request)).collect())
     }
 
-    async fn restore(&self, snapshots: Vec<Snapshot>) -> Result<()> {
+    async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
         let mut days = self.days()?;
-        for snapshot in snapshots {
+        for (_, snapshot) in snapshots {
             let SessionRef { department, day, .. } = snapshot.session.reference();
             days.0.entry(day).or_default().entry(department).or_default().restore(snapshot);
         }

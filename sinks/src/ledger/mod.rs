@@ -1,3 +1,4 @@
 //! Adapters of the ledger port.
 
 pub mod memory;
+pub mod redis;

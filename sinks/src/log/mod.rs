@@ -1,3 +1,4 @@
 //! Adapters of the intent log port.
 
+pub mod kafka;
 pub mod sqlite;

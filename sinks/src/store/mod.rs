@@ -1,3 +1,4 @@
 //! Adapters of the store port.
 
+pub mod postgres;
 pub mod sqlite;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::civil::{date, time};
 use orderly_domain::command::Kind;
 use orderly_domain::port::analytics::Row;
-use orderly_domain::port::{Analytics, Error};
+use orderly_domain::port::{Analytics, Error, Feed as _};
 use orderly_domain::{Exclusivity, Outcome, Partition, Position, Reason, Session, Timestamp};
 use serde_json::{Value, json};
 

@@ -11,9 +11,11 @@ use orderly_domain::port::Ledger;
 use orderly_domain::port::ledger::Request;
 use orderly_domain::position::Position;
 use orderly_domain::session::{Exclusivity, Session};
-use orderly_domain::{DepartmentId, SessionId, ticket};
+use orderly_domain::{DepartmentId, Fence, SessionId, ticket};
 use proptest::prelude::*;
 
+/// The takeover under which everything is asked.
+const FENCE: Fence = 1;
 const RELEASE: Timestamp = Timestamp::from_micros(1_000);
 const END: Timestamp = Timestamp::from_micros(9_000);
 
@@ -260,7 +262,7 @@ pub(crate) fn answers_as_the_rules_do<L: Ledger>(runtime: &tokio::runtime::Runti
                     }
                     Step::Restart => {
                         ledger = open();
-                        let snapshots = model.kept.values().cloned().collect();
+                        let snapshots = model.kept.values().map(|snapshot| (FENCE, snapshot.clone())).collect();
                         ledger.restore(snapshots).await.expect("it can be restored");
                     }
                     Step::Prune(days) => {
@@ -283,6 +285,7 @@ async fn apply(ledger: &impl Ledger, model: &mut Model, commands: &[(Command, i6
         .map(|((command, micros), offset)| Request {
             position: position(offset),
             logged_at: Timestamp::from_micros(*micros),
+            fence: FENCE,
             command,
         })
         .collect();
@@ -297,7 +300,7 @@ async fn apply(ledger: &impl Ledger, model: &mut Model, commands: &[(Command, i6
 
 /// What comes of one command.
 async fn ask(ledger: &impl Ledger, command: &Command, logged_at: Timestamp) -> Outcome {
-    let request = Request { position: position(7), logged_at, command };
+    let request = Request { position: position(7), logged_at, fence: FENCE, command };
     ledger.apply(&[request]).await.expect("it can be asked")[0].outcome
 }
 
@@ -355,7 +358,7 @@ pub(crate) async fn restores_one_session_and_leaves_the_others(ledger: &impl Led
         closed: false,
         holdings: vec![held(3, 3, 2, true), held(4, 4, 1, false)],
     };
-    ledger.restore(vec![snapshot]).await.expect("it can be restored");
+    ledger.restore(vec![(FENCE, snapshot)]).await.expect("it can be restored");
     assert_eq!(remaining(ledger).await, [("session-0".into(), 2), ("session-1".into(), 2)]);
     assert_eq!(ask(ledger, &book(3, 3, 0), RELEASE).await, Outcome::Repeat { first: 42 });
     assert_eq!(ask(ledger, &book(4, 4, 0), RELEASE).await, Outcome::Repeat { first: 42 }, "cancelled, never again");

@@ -50,7 +50,7 @@ fn payload(number: usize) -> Vec<u8> {
 async fn fill(log: &dyn IntentLog, count: usize) -> Vec<(Appended, Vec<u8>)> {
     let appends = (0..count).map(|number| async move {
         let partition = u16::try_from(number * 7 % 11 % usize::from(PARTITIONS)).expect("small");
-        (log.append(partition, payload(number)).await.expect("it is taken"), payload(number))
+        (log.append(partition, "doctor", payload(number)).await.expect("it is taken"), payload(number))
     });
     join_all(appends).await
 }
@@ -157,7 +157,8 @@ pub(crate) async fn merges_by_time(place: &impl Place) {
     let log = place.open().await;
     // One partition has nearly everything, so that it and the others are read at different speeds.
     for number in 0..20 {
-        join_all((0..300).map(|at| log.append(if at == 150 { number % PARTITIONS } else { 1 }, payload(at)))).await;
+        join_all((0..300).map(|at| log.append(if at == 150 { number % PARTITIONS } else { 1 }, "doctor", payload(at))))
+            .await;
     }
     fill(&*log, 1_000).await;
     let records = read_all(&*log).await;
@@ -171,7 +172,7 @@ pub(crate) async fn keeps_payloads(place: &impl Place) {
     let payloads = [vec![], vec![0], vec![0; 5_000], all_bytes.repeat(40), b"\xff\xfe not UTF-8 \xc3".to_vec()];
     let mut acknowledged = Vec::new();
     for payload in payloads {
-        acknowledged.push((log.append(2, payload.clone()).await.expect("it is taken"), payload));
+        acknowledged.push((log.append(2, "doctor", payload.clone()).await.expect("it is taken"), payload));
     }
     assert_acknowledged(&read_all(&*log).await, &acknowledged);
 }
@@ -215,7 +216,7 @@ pub(crate) async fn refuses_impossible_seeks(place: &impl Place) {
     }
     assert!(matches!(reader.seek(&[(PARTITIONS, 0)]).await, Err(Error::Corrupt(_))), "no such partition");
     reader.seek(&ends(&extents)).await.expect("one may wait at the end");
-    let appended = log.append(2, payload(0)).await.expect("it is taken");
+    let appended = log.append(2, "doctor", payload(0)).await.expect("it is taken");
     assert_eq!(take(&mut *reader, 1).await[0].position, appended.position);
 }
 
@@ -249,7 +250,7 @@ pub(crate) async fn delivers_what_comes_later(place: &impl Place) {
     for number in 0..50 {
         let partition = u16::try_from(number).expect("small") % PARTITIONS;
         let waiting = take(&mut *reader, 1);
-        let (records, appended) = tokio::join!(waiting, log.append(partition, payload(number)));
+        let (records, appended) = tokio::join!(waiting, log.append(partition, "doctor", payload(number)));
         assert_acknowledged(&records, &[(appended.expect("it is taken"), payload(number))]);
     }
 }
@@ -274,7 +275,7 @@ pub(crate) async fn trims_what_is_decided(place: &impl Place) {
     assert_eq!(log.extents().await.expect("it can be read"), after, "after a restart too");
     let kept = read_all(&*log).await;
     assert_gap_free(&kept, &starts(&after));
-    let appended = log.append(0, payload(0)).await.expect("it is taken");
+    let appended = log.append(0, "doctor", payload(0)).await.expect("it is taken");
     assert_eq!(appended.position.offset, after[0].end, "offsets are never given out again");
     assert!(kept.iter().all(|record| record.logged_at <= appended.logged_at), "times go on");
     if let Some(trimmed) = after[0].start.checked_sub(1) {
@@ -285,7 +286,7 @@ pub(crate) async fn trims_what_is_decided(place: &impl Place) {
 
 pub(crate) async fn refuses_an_unknown_partition(place: &impl Place) {
     let log = place.open().await;
-    assert!(matches!(log.append(PARTITIONS, payload(0)).await, Err(Error::DidNotHappen(_))));
-    let waited = tokio::time::timeout(Duration::from_secs(30), log.append(PARTITIONS - 1, payload(0))).await;
+    assert!(matches!(log.append(PARTITIONS, "doctor", payload(0)).await, Err(Error::DidNotHappen(_))));
+    let waited = tokio::time::timeout(Duration::from_secs(30), log.append(PARTITIONS - 1, "doctor", payload(0))).await;
     assert_eq!(waited.expect("in time").expect("it is taken").position.offset, 0, "the log goes on");
 }

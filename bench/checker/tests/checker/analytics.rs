@@ -4,7 +4,7 @@ use std::path::Path;
 
 use orderly_checker::{Invariant, Options, Report, check_analytics};
 use orderly_domain::command::Kind;
-use orderly_domain::port::Analytics as _;
+use orderly_domain::port::Feed as _;
 use orderly_domain::port::analytics::Row;
 use orderly_domain::{Outcome, Position, Reason};
 use orderly_sinks::{analytics, log, store};

@@ -124,7 +124,7 @@ impl Hospital {
                 }
             };
             clock.advance(std::time::Duration::from_secs(1));
-            let appended = log.append(partition, payload.clone()).await.expect("appended");
+            let appended = log.append(partition, "doctor", payload.clone()).await.expect("appended");
             waiting.push(Record { position: appended.position, logged_at: appended.logged_at, payload });
         }
         let store =

@@ -53,7 +53,11 @@ impl Analytics {
 }
 
 #[async_trait]
-impl port::Analytics for Analytics {
+impl port::Feed for Analytics {
+    fn name(&self) -> &'static str {
+        "analytics"
+    }
+
     async fn next_offsets(&self) -> Result<Vec<(Partition, Offset)>> {
         self.readers.read(|connection| Ok(append::next_offsets(connection)?)).await
     }
@@ -65,7 +69,10 @@ impl port::Analytics for Analytics {
         let batch = Batch::new(rows);
         writer.call(move |appends| appends.append(&batch)).await
     }
+}
 
+#[async_trait]
+impl port::Analytics for Analytics {
     async fn count(&self) -> Result<u64> {
         let count = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(0)?.cast_unsigned());
         self.readers

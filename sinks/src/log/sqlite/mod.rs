@@ -161,7 +161,7 @@ impl IntentLog for Log {
         self.source.partitions
     }
 
-    async fn append(&self, partition: Partition, payload: Vec<u8>) -> Result<Appended> {
+    async fn append(&self, partition: Partition, _key: &str, payload: Vec<u8>) -> Result<Appended> {
         let writer = self.writer()?;
         if partition >= self.source.partitions {
             return Err(Error::DidNotHappen(format!(

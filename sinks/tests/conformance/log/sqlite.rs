@@ -63,9 +63,9 @@ async fn one_folder_has_one_writer() {
     let log = open(folder.path(), options()).expect("it can be opened");
     let cause = refusal(open(folder.path(), options()));
     assert!(cause.contains(&folder.path().display().to_string()) && cause.contains("in use"), "{cause}");
-    log.append(0, payload(0)).await.expect("the first one is not disturbed");
+    log.append(0, "doctor", payload(0)).await.expect("the first one is not disturbed");
     log.close().await;
-    assert!(matches!(log.append(0, payload(0)).await, Err(Error::DidNotHappen(_))), "closed is closed");
+    assert!(matches!(log.append(0, "doctor", payload(0)).await, Err(Error::DidNotHappen(_))), "closed is closed");
     let again = open(folder.path(), options()).expect("the folder is free once it is closed");
     drop(log);
     drop(again);
@@ -167,7 +167,7 @@ async fn check_reopened(folder: &Path, acknowledged: &[(Appended, Vec<u8>)]) {
     assert_gap_free(&records, &starts(&extents));
     assert_in_order(&records);
     assert_acknowledged(&records, acknowledged);
-    let appended = log.append(3, payload(0)).await.expect("it is taken");
+    let appended = log.append(3, "doctor", payload(0)).await.expect("it is taken");
     assert_eq!(appended.position.offset, extents[3].end);
 }
 
@@ -182,7 +182,7 @@ async fn a_full_disk_loses_nothing_and_passes() {
     while refused < 3 {
         let appends = join_all((0..50_u8).map(|at| {
             let payload = vec![at; 500];
-            let append = log.append(u16::from(at) % PARTITIONS, payload.clone());
+            let append = log.append(u16::from(at) % PARTITIONS, "doctor", payload.clone());
             append.map(|outcome| (outcome, payload))
         }));
         for (outcome, payload) in appends.await {
@@ -203,7 +203,7 @@ async fn a_full_disk_loses_nothing_and_passes() {
     let decided = ends(&log.extents().await.expect("it can be read"));
     let dropped = log.trim(Timestamp::from_micros(i64::MAX), &decided).await.expect("it can be trimmed");
     assert_eq!(dropped, records.len() as u64);
-    let appended = log.append(1, vec![7; 500]).await.expect("there is room again");
+    let appended = log.append(1, "doctor", vec![7; 500]).await.expect("there is room again");
     assert_eq!(appended.position.offset, decided[1].1, "no offset was lost to a refusal");
 }
 
@@ -235,15 +235,18 @@ async fn times_rise_whatever_the_clock_does() {
     for (micros, expected) in [(1_000, 1_000), (1_000, 1_001), (500, 1_002), (2_000, 2_000), (-5, 2_001)] {
         clock.set(Timestamp::from_micros(micros));
         let log = open(clock.clone());
-        last =
-            log.append(u16::try_from(expected % 4).expect("small"), payload(0)).await.expect("it is taken").logged_at;
+        last = log
+            .append(u16::try_from(expected % 4).expect("small"), "doctor", payload(0))
+            .await
+            .expect("it is taken")
+            .logged_at;
         assert_eq!(last.as_micros(), expected);
     }
     let log = open(clock.clone());
     let decided = ends(&log.extents().await.expect("it can be read"));
     assert_eq!(log.trim(Timestamp::from_micros(i64::MAX), &decided).await.expect("it can be trimmed"), 5);
     drop(log);
-    let appended = open(clock).append(0, payload(0)).await.expect("it is taken");
+    let appended = open(clock).append(0, "doctor", payload(0)).await.expect("it is taken");
     assert!(appended.logged_at > last, "also when no record is left to tell");
 }
 
@@ -253,12 +256,12 @@ async fn a_full_queue_refuses_and_closing_answers_it() {
     let small = Options { queue_records_max: 8, group_records_max: 2, ..options() };
     let log = open(folder.path(), small).expect("it can be opened");
     // On one thread nothing takes the answers meanwhile: far more are asked for than fit in the queue.
-    let outcomes = join_all((0..5_000).map(|at| log.append(0, payload(at)))).await;
+    let outcomes = join_all((0..5_000).map(|at| log.append(0, "doctor", payload(at)))).await;
     let (taken, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     assert!(refused.iter().all(|outcome| matches!(outcome, Err(Error::Overloaded(_)))), "only for want of room");
     assert!(!refused.is_empty() && taken.len() >= 8, "{} refused", refused.len());
 
-    let waiting: Vec<_> = (0..8).map(|at| log.append(0, payload(at))).collect();
+    let waiting: Vec<_> = (0..8).map(|at| log.append(0, "doctor", payload(at))).collect();
     let (answers, ()) = tokio::join!(join_all(waiting), log.close());
     assert!(answers.iter().all(Result::is_ok), "what was queued is served before it ends: {answers:?}");
     let reopened = open(folder.path(), options()).expect("it can be opened");
@@ -269,8 +272,8 @@ async fn a_full_queue_refuses_and_closing_answers_it() {
 async fn a_payload_that_is_too_long_is_refused() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let log = open(folder.path(), Options { payload_bytes_max: 10, ..options() }).expect("it can be opened");
-    assert!(matches!(log.append(0, vec![1; 11]).await, Err(Error::DidNotHappen(_))));
-    log.append(0, vec![1; 10]).await.expect("that fits");
+    assert!(matches!(log.append(0, "doctor", vec![1; 11]).await, Err(Error::DidNotHappen(_))));
+    log.append(0, "doctor", vec![1; 10]).await.expect("that fits");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,7 +290,7 @@ async fn a_checker_reads_while_another_writes() {
     acknowledged.extend(fill(&log, 100).await);
     records.extend(take(&mut *reader, 100).await);
     assert_acknowledged(&records, &acknowledged);
-    assert!(matches!(checker.append(0, payload(0)).await, Err(Error::DidNotHappen(_))));
+    assert!(matches!(checker.append(0, "doctor", payload(0)).await, Err(Error::DidNotHappen(_))));
     assert!(matches!(checker.trim(Timestamp::from_micros(0), &[]).await, Err(Error::DidNotHappen(_))));
 }
 
@@ -329,10 +332,13 @@ async fn a_record_in_the_way_stops_the_writer() {
     let offset = i64::try_from(end).expect("small");
     connection.execute("INSERT INTO records VALUES (0, ?1, 0, x'00')", [offset]).expect("it can be written");
     drop(connection);
-    assert!(matches!(log.append(0, payload(0)).await, Err(Error::DidNotHappen(_))), "it was not taken");
+    assert!(matches!(log.append(0, "doctor", payload(0)).await, Err(Error::DidNotHappen(_))), "it was not taken");
     let cause = log.failed().await;
     assert!(cause.contains("restart"), "{cause}");
-    assert!(matches!(log.append(1, payload(0)).await, Err(Error::DidNotHappen(_))), "and nothing is any more");
+    assert!(
+        matches!(log.append(1, "doctor", payload(0)).await, Err(Error::DidNotHappen(_))),
+        "and nothing is any more"
+    );
     assert!(matches!(log.trim(Timestamp::from_micros(0), &[]).await, Err(Error::DidNotHappen(_))));
 }
 
@@ -344,7 +350,7 @@ async fn reads_a_long_log_of_uneven_partitions_in_order() {
     let log = Log::open(folder.path(), roomy, Arc::new(System), &registry).expect("it can be opened");
     // More than a read takes from a partition, first in one, then in another, then in all.
     for pattern in [&[0][..], &[1, 1, 1, 2], &[0, 1, 2, 3]] {
-        let appends = (0..20_000).map(|at| log.append(pattern[at % pattern.len()], vec![0; 20]));
+        let appends = (0..20_000).map(|at| log.append(pattern[at % pattern.len()], "doctor", vec![0; 20]));
         assert!(join_all(appends).await.iter().all(Result::is_ok));
     }
     let records = read_all(&log).await;

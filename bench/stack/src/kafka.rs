@@ -1,0 +1,1 @@
+//! Apache Kafka, KRaft, one node or more.

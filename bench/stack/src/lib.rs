@@ -1,0 +1,9 @@
+//! Real servers as plain processes on the loopback address: what tests and `make up` run Orderly against.
+
+pub mod clickhouse;
+pub mod kafka;
+pub mod postgres;
+mod process;
+pub mod redis;
+
+pub use process::{Process, Spec, free_port, wait_until};

@@ -1,0 +1,1 @@
+//! The scripts that decide inside Redis, composed at build time, and their loader.

@@ -1,0 +1,1 @@
+//! The intent log on Kafka.
