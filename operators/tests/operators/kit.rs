@@ -9,7 +9,7 @@ use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::Result;
 use orderly_domain::port::ledger::{Ledger, Request};
 use orderly_domain::{
-    Book, Cancel, Command, Decision, Exclusivity, Position, Session, SessionId, SessionRef, Timestamp, ticket,
+    Book, Cancel, Command, Decision, Exclusivity, Fence, Position, Session, SessionId, SessionRef, Timestamp, ticket,
 };
 use orderly_operators::Draft;
 
