@@ -61,11 +61,25 @@ function shape(name, schema) {
   return el("details", "", el("summary", "", el("code", name)), inner);
 }
 
+// The description is a paragraph, and a list of errors: - `type` (status): title
+function describe(text) {
+  const errors = [];
+  for (const line of text.split("\n")) {
+    const error = /^- `([^`]+)` \((\d+)\): (.+)$/.exec(line);
+    if (error) {
+      const [, type, status, title] = error;
+      errors.push([el("code", type.split("/").pop()), el("code", status), title]);
+    }
+  }
+  document.getElementById("about").append(el("p", text.split("\n\n")[0]));
+  document.getElementById("errors").append(table(["type", "status", ""], errors));
+}
+
 async function load() {
   const answer = await fetch("/openapi.json");
   if (!answer.ok) throw new Error(`openapi.json: ${answer.status}`);
   const api = await answer.json();
-  document.getElementById("about").append(el("pre", api.info.description || ""));
+  describe(api.info.description || "");
   const calls = document.getElementById("calls");
   for (const tag of api.tags || []) {
     calls.append(el("h2", tag.name), el("p", tag.description || ""));
