@@ -67,7 +67,7 @@ pub(crate) async fn run(config: Config, demo: bool) -> anyhow::Result<()> {
     announce(&server, &config, demo)?;
 
     let (stop, stopped) = watch::channel(false);
-    let relay = Relay::new(Arc::clone(&store) as _, analytics, Some(pipeline.state()), &registry)?;
+    let relay = Relay::new(Arc::clone(&store) as _, vec![analytics as _], Some(pipeline.state()), &registry)?;
     let (stop_relay, drained) = watch::channel(false);
     let relay = tokio::spawn(relay.run(drained));
     let (kept_log, kept_store) = (Arc::clone(&log) as _, Arc::clone(&store) as _);

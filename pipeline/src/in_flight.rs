@@ -59,10 +59,6 @@ impl InFlight {
         usize::try_from(entered.saturating_sub(self.0.frontier.load(Ordering::SeqCst))).unwrap_or(self.0.epochs_max)
     }
 
-    pub(crate) fn epochs_max(&self) -> usize {
-        self.0.epochs_max
-    }
-
     /// Waits until nothing is in flight.
     pub(crate) async fn drained(&self) {
         loop {

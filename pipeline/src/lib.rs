@@ -7,6 +7,7 @@ mod dataflow;
 mod failure;
 mod graph;
 mod in_flight;
+mod life;
 mod metrics;
 mod reader;
 mod relay;

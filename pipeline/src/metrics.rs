@@ -12,6 +12,7 @@ pub(crate) const EPOCH_RECORDS: &str = "orderly_pipeline_epoch_records";
 pub(crate) const EPOCHS_IN_FLIGHT: &str = "orderly_pipeline_epochs_in_flight";
 pub(crate) const DECISIONS_TOTAL: &str = "orderly_pipeline_decisions_total";
 pub(crate) const REPUBLISHED_TOTAL: &str = "orderly_pipeline_republished_total";
+pub(crate) const LIVES_TOTAL: &str = "orderly_pipeline_retakeovers_total";
 pub(crate) const RELAYED_TOTAL: &str = "orderly_relay_rows_total";
 pub(crate) const TRIMMED_TOTAL: &str = "orderly_log_trimmed_records_total";
 
@@ -24,6 +25,7 @@ pub(crate) struct Metrics {
     pub(crate) epochs_in_flight: IntGauge,
     decisions_total: IntCounterVec,
     pub(crate) republished_total: IntCounter,
+    pub(crate) lives_total: IntCounter,
 }
 
 impl Metrics {
@@ -40,8 +42,13 @@ impl Metrics {
             epoch_records: Histogram::with_opts(epoch)?,
             epochs_in_flight: IntGauge::new(EPOCHS_IN_FLIGHT, "Epochs that were read and are not committed.")?,
             decisions_total: IntCounterVec::new(decisions, &["kind", "outcome", "reason"])?,
+            lives_total: IntCounter::new(
+                LIVES_TOTAL,
+                "Times that partitions were taken over again to heal a failure.",
+            )?,
             republished_total: IntCounter::new(REPUBLISHED_TOTAL, "Decisions published again after a takeover.")?,
         };
+        registry.register(Box::new(metrics.lives_total.clone()))?;
         registry.register(Box::new(metrics.batch_seconds.clone()))?;
         registry.register(Box::new(metrics.records_total.clone()))?;
         registry.register(Box::new(metrics.epoch_records.clone()))?;

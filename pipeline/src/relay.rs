@@ -1,5 +1,5 @@
-//! The relay: carries committed decisions from the store to analytics, with offsets of its own. A booking never waits for
-//! it: while the pipeline is busy it makes way, and while analytics is down it waits.
+//! The relay: carries committed decisions from the store to feeds, such as analytics, each at its own pace and from its own
+//! place. A booking never waits for it: while the pipeline is busy it makes way, and while a feed is down it waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use orderly_domain::port::analytics::Row;
 use orderly_domain::port::store::DecisionRow;
 use orderly_domain::port::{self, Feed, Pipeline, Store};
 use orderly_domain::{Offset, Partition, Session, SessionId};
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,10 +27,14 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 /// While decisions are being made, it rests this many times as long as it worked.
 const MAKE_WAY: u32 = 9;
 
-/// Carries decisions until it is told to stop.
+/// Carries decisions to every feed until it is told to stop.
 pub struct Relay {
+    carriers: Vec<Carrier>,
+}
+
+struct Carrier {
     store: Arc<dyn Store>,
-    analytics: Arc<dyn Feed>,
+    feed: Arc<dyn Feed>,
     pipeline: Option<Arc<dyn Pipeline>>,
     relayed_total: IntCounter,
     sessions: HashMap<SessionId, Session>,
@@ -39,31 +43,38 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// From `store` to `analytics`, making way for `pipeline`, if one runs in this process.
+    /// From `store` to `feeds`, making way for `pipeline`, if one runs in this process.
     ///
     /// # Errors
     /// When its metric's name is taken.
     pub fn new(
-        store: Arc<dyn Store>,
-        analytics: Arc<dyn Feed>,
-        pipeline: Option<Arc<dyn Pipeline>>,
+        store: &Arc<dyn Store>,
+        feeds: Vec<Arc<dyn Feed>>,
+        pipeline: Option<&Arc<dyn Pipeline>>,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
-        let relayed_total = IntCounter::new(RELAYED_TOTAL, "Decisions carried to analytics.")?;
+        let relayed_total = IntCounterVec::new(Opts::new(RELAYED_TOTAL, "Decisions carried to a feed."), &["feed"])?;
         registry.register(Box::new(relayed_total.clone()))?;
-        Ok(Self {
-            store,
-            analytics,
-            pipeline,
-            relayed_total,
+        let carrier = |feed: Arc<dyn Feed>| Carrier {
+            store: Arc::clone(store),
+            pipeline: pipeline.cloned(),
+            relayed_total: relayed_total.with_label_values(&[feed.name()]),
+            feed,
             sessions: HashMap::new(),
             next: HashMap::new(),
             decided_total: 0,
-        })
+        };
+        Ok(Self { carriers: feeds.into_iter().map(carrier).collect() })
     }
 
     /// Runs until `stop` is set, and then until it has caught up, for ten seconds at most.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        futures::future::join_all(self.carriers.into_iter().map(|carrier| carrier.run(stop.clone()))).await;
+    }
+}
+
+impl Carrier {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut known = false;
         let mut stopped_at = None;
         loop {
@@ -78,7 +89,7 @@ impl Relay {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "analytics lag behind; they catch up once this heals");
+                    tracing::warn!(%error, feed = self.feed.name(), "a feed lags behind; it catches up once this heals");
                     known = false;
                     IDLE
                 }
@@ -105,7 +116,7 @@ impl Relay {
     /// Carries a page of every partition that has one, and tells how many rows.
     async fn round(&mut self, known: bool) -> port::Result<usize> {
         if !known {
-            self.next = self.analytics.next_offsets().await?.into_iter().collect();
+            self.next = self.feed.next_offsets().await?.into_iter().collect();
         }
         let mut carried = 0;
         for progress in self.store.progress().await? {
@@ -117,7 +128,7 @@ impl Relay {
             let Some(last) = rows.last().map(|row| row.decision.position.offset) else { continue };
             self.learn_sessions(&rows).await?;
             let rows: Vec<_> = rows.into_iter().map(|row| self.row(row)).collect();
-            self.analytics.append(&rows).await?;
+            self.feed.append(&rows).await?;
             self.next.insert(progress.partition, last + 1);
             self.relayed_total.inc_by(rows.len() as u64);
             carried += rows.len();

@@ -1,29 +1,25 @@
-//! Starts the pipeline, watches it, and drains it.
+//! Starts the pipeline, watches it, takes over again where that heals a failure, and drains it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use orderly_domain::Clock;
 use orderly_domain::port::pipeline::State;
 use orderly_domain::port::{self, Fanout, IntentLog, Ledger, Store};
-use orderly_domain::{Clock, Partition};
-use orderly_operators::{
-    Admit, AsyncOperator as _, Commit, Publish, PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers,
-};
+use orderly_operators::{RecentTickets, Retry};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::dataflow::{Feed, feed};
-use crate::failure::Failure;
-use crate::graph::{self, Parts};
-use crate::in_flight::InFlight;
+use crate::failure::{Cause, Failure};
+use crate::life::{Life, Settings, Signs};
 use crate::metrics::Metrics;
-use crate::reader::Reader;
-use crate::takeover::Takeover;
 
-/// How long a worker with nothing to do parks before it looks whether another one failed.
-const PARK_MAX: Duration = Duration::from_millis(50);
+/// Takeovers in a row, without a decision between them, after which a failure is a person's.
+const LIVES_MAX: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How the pipeline runs.
 #[derive(Clone, Debug)]
@@ -97,28 +93,35 @@ pub enum Error {
 pub struct Pipeline {
     view: Arc<View>,
     stop: watch::Sender<bool>,
-    commit: Arc<Commit>,
-    reader: JoinHandle<()>,
-    workers: JoinHandle<()>,
+    supervisor: JoinHandle<Result<(), Error>>,
 }
 
 struct View {
-    assigned: watch::Receiver<Vec<Partition>>,
-    in_flight: InFlight,
+    signs: Mutex<Signs>,
     decided_total: Arc<AtomicU64>,
     retry: Retry,
+    epochs_in_flight_max: usize,
+    /// Set when it has stopped for good.
     failure: Failure,
+}
+
+impl View {
+    fn signs(&self) -> MutexGuard<'_, Signs> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl port::Pipeline for View {
     fn state(&self) -> State {
-        let cause = self.failure.cause().map(str::to_owned);
+        let signs = self.signs().clone();
+        let failed = self.failure.cause().or_else(|| signs.failure.cause()).map(|cause| cause.text.clone());
+        let partitions = signs.assigned.borrow().clone();
         State {
-            running: cause.is_none() && !self.assigned.borrow().is_empty(),
-            cause: cause.or_else(|| self.retry.waiting_for()),
-            partitions: self.assigned.borrow().clone(),
-            epochs_in_flight: self.in_flight.epochs(),
-            epochs_in_flight_max: self.in_flight.epochs_max(),
+            running: failed.is_none() && !partitions.is_empty(),
+            cause: failed.or_else(|| self.retry.waiting_for()),
+            partitions,
+            epochs_in_flight: signs.in_flight.epochs(),
+            epochs_in_flight_max: self.epochs_in_flight_max,
             decided_total: self.decided_total.load(Ordering::Relaxed),
         }
     }
@@ -143,70 +146,21 @@ impl Pipeline {
         }
         let metrics = Metrics::register(registry)?;
         let log = ports.log.reader().await.map_err(|error| Error::Start(error.to_string()))?;
-        let (failure, retry) = (Failure::default(), Retry::default());
-        let (takeovers, memory, marks) = (Takeovers::default(), SessionMemory::default(), PublishedMarks::default());
-        let in_flight = InFlight::new(options.epochs_in_flight_max);
-        let decided_total = Arc::new(AtomicU64::new(0));
-        let commit = Arc::new(Commit::new(
-            Arc::clone(&ports.store),
-            Arc::clone(&ports.ledger),
-            Arc::clone(&ports.clock),
-            memory.clone(),
-            marks.clone(),
-            retry.clone(),
-        ));
-        let parts = Parts {
-            log_partitions: ports.log.partitions(),
-            recent: options.recent,
-            takeovers: takeovers.clone(),
-            admit: Arc::new(Admit::new(Arc::clone(&ports.ledger), memory.clone(), retry.clone())),
-            commit: Arc::clone(&commit),
-            publish: Arc::new(Publish::new(Arc::clone(&ports.fanout), marks.clone(), retry.clone())),
-            ledger_lanes: options.ledger_lanes,
-            batch_records_max: options.batch_records_max,
-            decided_total: Arc::clone(&decided_total),
-            runtime: tokio::runtime::Handle::current(),
-            metrics: metrics.clone(),
-            failure: failure.clone(),
-        };
-        let (feeders, feeds) = (0..options.workers).map(|_| feed(options.epochs_in_flight_max)).unzip();
-        let workers = start_workers(parts, feeds, in_flight.clone(), &failure)?;
-        let (assigned, assigned_view) = watch::channel(Vec::new());
-        let takeover = Takeover {
-            store: ports.store,
-            ledger: ports.ledger,
-            fanout: ports.fanout,
-            owner: options.owner,
-            log_partitions: ports.log.partitions(),
-            recent: options.recent,
-            takeovers,
-            memory,
-            marks,
-            retry: retry.clone(),
-            metrics: metrics.clone(),
-        };
-        let reader = Reader {
-            log,
-            feeders,
-            takeover,
-            in_flight: in_flight.clone(),
-            assigned,
-            records_max: options.epoch_records_max,
-            linger: options.epoch_linger,
-            metrics,
-        };
-        let (stop, stopped) = watch::channel(false);
-        let reader = tokio::spawn({
-            let failure = failure.clone();
-            async move {
-                let _guard = failure.on_panic("the log's reader");
-                if let Err(error) = reader.run(stopped).await {
-                    failure.report(format!("reader: {error}"));
-                }
-            }
+        let (retry, decided_total) = (Retry::default(), Arc::new(AtomicU64::new(0)));
+        let epochs_in_flight_max = options.epochs_in_flight_max;
+        let settings =
+            Settings { options, ports, metrics, retry: retry.clone(), decided_total: Arc::clone(&decided_total) };
+        let life = Life::start(&settings, log)?;
+        let view = Arc::new(View {
+            signs: Mutex::new(life.signs.clone()),
+            decided_total,
+            retry,
+            epochs_in_flight_max,
+            failure: Failure::default(),
         });
-        let view = Arc::new(View { assigned: assigned_view, in_flight, decided_total, retry, failure });
-        Ok(Self { view, stop, commit, reader, workers })
+        let (stop, stopped) = watch::channel(false);
+        let supervisor = tokio::spawn(supervise(settings, life, Arc::clone(&view), stopped));
+        Ok(Self { view, stop, supervisor })
     }
 
     /// What it is doing, for ops.
@@ -215,10 +169,9 @@ impl Pipeline {
         Arc::clone(&self.view) as Arc<dyn port::Pipeline>
     }
 
-    /// Waits until it fails.
+    /// Waits until it has failed for good.
     pub async fn failed(&self) -> Error {
-        self.view.failure.wait().await;
-        Error::Stopped(self.view.failure.cause().unwrap_or("for no known cause").to_owned())
+        Error::Stopped(self.view.failure.wait().await.text.clone())
     }
 
     /// Reads no further, decides and publishes what was read, and stops.
@@ -227,51 +180,67 @@ impl Pipeline {
     /// [`Error::Stopped`] with the cause when it had failed.
     pub async fn drain(self) -> Result<(), Error> {
         self.stop.send_replace(true);
-        // Both report their panics themselves.
-        let _ = self.reader.await;
-        let _ = self.workers.await;
-        match self.view.failure.cause() {
-            Some(cause) => Err(Error::Stopped(cause.to_owned())),
-            None => Ok(self.commit.on_drained().await?),
-        }
+        self.supervisor.await.unwrap_or_else(|panic| Err(Error::Stopped(format!("its supervisor panicked: {panic}"))))
     }
 }
 
-fn start_workers(
-    parts: Parts,
-    feeds: Vec<Feed>,
-    in_flight: InFlight,
-    failure: &Failure,
-) -> Result<JoinHandle<()>, Error> {
-    let config = if feeds.len() == 1 { timely::Config::thread() } else { timely::Config::process(feeds.len()) };
-    let feeds: Mutex<Vec<Option<Feed>>> = Mutex::new(feeds.into_iter().map(Some).collect());
-    let seen_by_workers = failure.clone();
-    let guards = timely::execute(config, move |worker| {
-        let failure = &seen_by_workers;
-        let _guard = failure.on_panic("a worker");
-        let feed = feeds.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()].take();
-        let feed = feed.expect("every worker starts once");
-        let probe = graph::build(worker, feed, &parts);
-        while !probe.done() && !failure.happened() {
-            worker.step_or_park(Some(PARK_MAX));
-            if worker.index() == 0 {
-                in_flight.complete_before(probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(0));
+/// Drains at a stop. Buries a life that failed, and starts the next one where a takeover heals the failure.
+async fn supervise(
+    settings: Settings,
+    mut life: Life,
+    view: Arc<View>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let mut lives = 0;
+    let mut decided = 0;
+    loop {
+        let failure = life.signs.failure.clone();
+        let cause = tokio::select! {
+            biased;
+            cause = failure.wait() => cause,
+            () = set(&mut stop) => {
+                let drained = life.drain().await;
+                if let Err(error) = &drained {
+                    view.failure.report(Cause::fatal(error.to_string()));
+                }
+                return drained;
             }
+        };
+        let decided_now = view.decided_total.load(Ordering::Relaxed);
+        lives = if decided_now > decided { 1 } else { lives + 1 };
+        decided = decided_now;
+        if !cause.heals || lives > LIVES_MAX {
+            tracing::error!(cause = cause.text, "the pipeline stops");
+            view.failure.report(Cause::fatal(cause.text.clone()));
+            life.bury().await;
+            return Err(Error::Stopped(cause.text.clone()));
         }
-        if failure.happened() {
-            // Nothing is stepped again, so nobody takes the capabilities that are dropped here for progress.
-            for dataflow in worker.installed_dataflows() {
-                worker.drop_dataflow(dataflow);
+        tracing::warn!(cause = cause.text, "the pipeline takes its partitions over again");
+        settings.metrics.lives_total.inc();
+        life.bury().await;
+        let pause = (FIRST_PAUSE * 2_u32.saturating_pow(lives - 1)).min(PAUSE_MAX);
+        let next = async {
+            tokio::time::sleep(pause).await;
+            let log = settings.retry.until_final("log", || settings.ports.log.reader()).await?;
+            Life::start(&settings, log).map_err(|error| port::Error::DidNotHappen(error.to_string()))
+        };
+        let next = tokio::select! {
+            next = next => next,
+            // Nothing is in flight, so there is nothing to drain.
+            () = set(&mut stop) => return Ok(()),
+        };
+        life = match next {
+            Ok(life) => life,
+            Err(error) => {
+                view.failure.report(Cause::fatal(error.to_string()));
+                return Err(Error::Stopped(error.to_string()));
             }
-        }
-    })
-    .map_err(Error::Start)?;
-    let failure = failure.clone();
-    Ok(tokio::task::spawn_blocking(move || {
-        for result in guards.join() {
-            if let Err(cause) = result {
-                failure.report(format!("a worker panicked: {cause}"));
-            }
-        }
-    }))
+        };
+        *view.signs() = life.signs.clone();
+    }
+}
+
+async fn set(flag: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    let _ = flag.wait_for(|set| *set).await;
 }

@@ -14,7 +14,7 @@ use timely::scheduling::SyncActivator;
 use tokio::runtime::Handle;
 
 use super::Epoch;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::metrics::Stage;
 
 /// How an operator's records are spread.
@@ -113,11 +113,12 @@ where
                 let outs = match outs {
                     Some(Ok(outs)) => outs,
                     Some(Err(error)) => {
-                        failure.report(format!("{}: {error}", operator.name()));
+                        failure.report(Cause::of(operator.name(), &error));
                         return;
                     }
                     None => {
-                        failure.report(format!("{} panicked; the panic is in the log above", operator.name()));
+                        let text = format!("{} panicked; the panic is in the log above", operator.name());
+                        failure.report(Cause::fatal(text));
                         return;
                     }
                 };
@@ -150,14 +151,18 @@ where
             for (index, lane) in queues.iter_mut().enumerate() {
                 let Some(Batch { records, epochs }) = lane.next_batch(lanes.batch_records_max) else { continue };
                 let operator = Arc::clone(&operator);
-                let metrics = metrics.clone();
+                let (metrics, failure) = (metrics.clone(), failure.clone());
                 let mut completion = Completion {
                     done: Some(Done { lane: index, epochs, outs: None }),
                     sender: sender.clone(),
                     activator: activator.clone(),
                 };
                 runtime.spawn(async move {
-                    let outs = metrics.time_async(records.len(), operator.process_batch(records)).await;
+                    let outs = tokio::select! {
+                        outs = metrics.time_async(records.len(), operator.process_batch(records)) => outs,
+                        // Its answer would not be used any more.
+                        _ = failure.wait() => return,
+                    };
                     if let Some(done) = &mut completion.done {
                         done.outs = Some(outs);
                     }

@@ -8,7 +8,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::Epoch;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::metrics::Stage;
 
 /// Applies the operator to the stream, on the same worker and in the same order. An error is reported to `failure` and
@@ -45,7 +45,7 @@ where
                     Ok(()) => output.session(&capability).give_container(&mut answers),
                     Err(error) => {
                         unanswered.extend(capability.retain_least(0));
-                        failure.report(format!("{}: {error}", operator.name()));
+                        failure.report(Cause::of(operator.name(), &error));
                     }
                 }
             });

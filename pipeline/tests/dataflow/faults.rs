@@ -1,12 +1,16 @@
 //! What fails stops or waits; it never skips.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orderly_domain::port::{Error, Store as _};
-use orderly_domain::{Outcome, Reason};
+use async_trait::async_trait;
+use orderly_domain::inventory::{Admission, Snapshot};
+use orderly_domain::port::ledger::{Ledger, Request};
+use orderly_domain::port::{self, Error, Store as _};
+use orderly_domain::{Decision, Fence, Outcome, Reason, SessionId, Timestamp};
 use orderly_pipeline::{Options, Pipeline};
+use orderly_sinks::ledger::memory::Ledger as Memory;
 use tokio::sync::Semaphore;
 
 use crate::kit::{Hooked, Hospital, book, expected, open, published};
@@ -44,18 +48,22 @@ async fn a_panic_stops_with_its_cause_and_skips_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_partition_cannot_be_committed_to() {
+async fn a_lost_partition_is_taken_over_before_it_is_committed_to() {
     let folder = tempfile::tempdir().unwrap();
     let hospital = Hospital::open(folder.path());
     let position = hospital.append(open(1, 1)).await;
     let mut events = hospital.listen();
     let pipeline = hospital.start(Options::default()).await;
     published(&mut events, 1).await;
-    hospital.store.claim(&[position.partition], "another node").await.unwrap();
-    hospital.append(book(1, 1, 1)).await;
-    assert!(stopped(&pipeline).await.contains("taken over by another owner"));
-    assert_eq!(hospital.outcomes().await.len(), 1);
-    assert!(pipeline.drain().await.is_err());
+    let taken = hospital.store.claim(&[position.partition], "another node").await.unwrap();
+    let booking = hospital.append(book(1, 1, 1)).await;
+    // The opening may be published again before it.
+    while !published(&mut events, 1).await.contains_key(&booking) {}
+    let progress = hospital.store.progress().await.unwrap();
+    let progress = progress.iter().find(|progress| progress.partition == position.partition).unwrap();
+    assert!(progress.fence > taken[0].fence, "it was committed under a takeover of its own");
+    assert_eq!(hospital.outcomes().await, expected(&hospital).await);
+    pipeline.drain().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,5 +155,68 @@ async fn lost_outcomes_are_published_again() {
     let pipeline = hospital.start(Options { owner: "next".into(), ..Options::default() }).await;
     let again = published(&mut events, 1).await;
     assert!(again.keys().all(|position| position.offset <= 101));
+    pipeline.drain().await.unwrap();
+}
+
+/// A ledger that forgets everything at some calls, and says so to all who do not know it yet.
+struct Forgetful {
+    knows: Mutex<Arc<Memory>>,
+    calls: AtomicUsize,
+    /// The takeover under which it forgot last.
+    forgot_under: AtomicU64,
+}
+
+impl Forgetful {
+    fn knows(&self) -> Arc<Memory> {
+        Arc::clone(&self.knows.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Ledger for Forgetful {
+    async fn apply(&self, requests: &[Request<'_>]) -> port::Result<Vec<Admission>> {
+        let fence = requests[0].fence;
+        let forgets = [2, 5, 9].contains(&self.calls.fetch_add(1, Ordering::SeqCst));
+        if forgets && self.forgot_under.fetch_max(fence, Ordering::SeqCst) < fence {
+            *self.knows.lock().unwrap() = Arc::default();
+        }
+        if fence <= self.forgot_under.load(Ordering::SeqCst) {
+            return Err(Error::Lost("the test's ledger forgot everything".into()));
+        }
+        self.knows().apply(requests).await
+    }
+    async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> port::Result<()> {
+        self.knows().restore(snapshots).await
+    }
+    async fn undo(&self, refused: &[Decision]) -> port::Result<()> {
+        self.knows().undo(refused).await
+    }
+    async fn prune(&self, logged_at: Timestamp) -> port::Result<()> {
+        self.knows().prune(logged_at).await
+    }
+    async fn remaining(&self) -> port::Result<Vec<(SessionId, u32)>> {
+        self.knows().remaining().await
+    }
+}
+
+/// Losing the ledger costs a pause, not a booking: every decision is the one that would have been made without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_ledger_is_restored_and_nothing_is_decided_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = Hospital::open(folder.path());
+    for doctor in 0..4 {
+        hospital.append(open(doctor, 40)).await;
+    }
+    for patient in 0..200 {
+        hospital.append(book(patient, patient / 2, u8::try_from(patient % 4).unwrap())).await;
+    }
+    let ledger =
+        Arc::new(Forgetful { knows: Mutex::default(), calls: AtomicUsize::new(0), forgot_under: AtomicU64::new(0) });
+    let options = Options { workers: 2, epoch_records_max: 20, batch_records_max: 20, ..Options::default() };
+    let mut events = hospital.listen();
+    let pipeline = hospital.start_with(options, Arc::clone(&hospital.store) as _, Arc::clone(&ledger) as _).await;
+    published(&mut events, 204).await;
+    assert!(ledger.forgot_under.load(Ordering::SeqCst) > 0, "it forgot at least once");
+    assert_eq!(hospital.outcomes().await, expected(&hospital).await);
     pipeline.drain().await.unwrap();
 }

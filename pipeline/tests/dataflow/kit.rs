@@ -17,7 +17,7 @@ use orderly_domain::port::fanout::Event;
 use orderly_domain::port::store::{
     Appointment, Claim, Commit, Committed, DecisionRow, PolicyVersion, Progress, SeenTicket, SessionState, Store,
 };
-use orderly_domain::port::{self, Fanout as _, IntentLog as _};
+use orderly_domain::port::{self, Fanout as _, IntentLog as _, Ledger};
 use orderly_domain::{
     Book, Cancel, Command, Exclusivity, Fence, Offset, Outcome, Partition, Position, Reason, Session, SessionId,
     SessionRef, Timestamp, partition_of, ticket,
@@ -117,9 +117,18 @@ impl Hospital {
     }
 
     pub(crate) async fn start_on(&self, options: Options, store: Arc<dyn Store>) -> Pipeline {
+        self.start_with(options, store, Arc::new(ledger::memory::Ledger::default())).await
+    }
+
+    pub(crate) async fn start_with(
+        &self,
+        options: Options,
+        store: Arc<dyn Store>,
+        ledger: Arc<dyn Ledger>,
+    ) -> Pipeline {
         let ports = Ports {
             log: Arc::clone(&self.log) as _,
-            ledger: Arc::new(ledger::memory::Ledger::default()),
+            ledger,
             store,
             fanout: Arc::clone(&self.fanout) as _,
             clock: Arc::clone(&self.clock) as _,

@@ -25,8 +25,8 @@ async fn analytics_agree_when_idle() {
     let analytics = Arc::new(Analytics::open(folder.path(), Default::default(), &Registry::new()).unwrap());
     for _ in 0..2 {
         let (stop, stopped) = watch::channel(false);
-        let store = Arc::clone(&hospital.store) as _;
-        let relay = Relay::new(store, Arc::clone(&analytics) as _, Some(pipeline.state()), &Registry::new()).unwrap();
+        let (store, state) = (Arc::clone(&hospital.store) as _, pipeline.state());
+        let relay = Relay::new(&store, vec![Arc::clone(&analytics) as _], Some(&state), &Registry::new()).unwrap();
         let running = tokio::spawn(relay.run(stopped));
         let total: u64 = hospital.store.progress().await.unwrap().iter().map(|progress| progress.next_offset).sum();
         while analytics.count().await.unwrap() < total {

@@ -1,0 +1,186 @@
+//! One life of the dataflow: from the first takeover to a drain, or to a failure. After a failure that a takeover heals,
+//! the next life starts from what the store has.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use orderly_domain::Partition;
+use orderly_domain::port::LogReader;
+use orderly_operators::{Admit, AsyncOperator as _, Commit, Publish, PublishedMarks, Retry, SessionMemory, Takeovers};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::dataflow::{Feed, feed};
+use crate::failure::{Cause, Failure};
+use crate::graph::{self, Parts};
+use crate::in_flight::InFlight;
+use crate::metrics::Metrics;
+use crate::reader::Reader;
+use crate::runtime::{Error, Options, Ports};
+use crate::takeover::Takeover;
+
+/// How long a worker with nothing to do parks before it looks whether another one failed.
+const PARK_MAX: Duration = Duration::from_millis(50);
+
+/// What outlives a life.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub options: Options,
+    pub ports: Ports,
+    pub metrics: Metrics,
+    pub retry: Retry,
+    /// Decisions committed, over all lives.
+    pub decided_total: Arc<AtomicU64>,
+}
+
+/// What can be seen of a life from outside.
+#[derive(Clone)]
+pub(crate) struct Signs {
+    pub assigned: watch::Receiver<Vec<Partition>>,
+    pub in_flight: InFlight,
+    pub failure: Failure,
+}
+
+/// A running dataflow.
+pub(crate) struct Life {
+    pub signs: Signs,
+    commit: Arc<Commit>,
+    stop: watch::Sender<bool>,
+    reader: JoinHandle<()>,
+    workers: JoinHandle<()>,
+}
+
+impl Life {
+    /// Starts workers and reader on `log`.
+    ///
+    /// # Errors
+    /// When the workers cannot be started.
+    pub(crate) fn start(settings: &Settings, log: Box<dyn LogReader>) -> Result<Self, Error> {
+        let Settings { options, ports, metrics, retry, decided_total } = settings.clone();
+        let failure = Failure::default();
+        let (takeovers, memory, marks) = (Takeovers::default(), SessionMemory::default(), PublishedMarks::default());
+        let in_flight = InFlight::new(options.epochs_in_flight_max);
+        let commit = Arc::new(Commit::new(
+            Arc::clone(&ports.store),
+            Arc::clone(&ports.ledger),
+            Arc::clone(&ports.clock),
+            memory.clone(),
+            marks.clone(),
+            retry.clone(),
+        ));
+        let parts = Parts {
+            log_partitions: ports.log.partitions(),
+            recent: options.recent,
+            takeovers: takeovers.clone(),
+            admit: Arc::new(Admit::new(Arc::clone(&ports.ledger), memory.clone(), retry.clone())),
+            commit: Arc::clone(&commit),
+            publish: Arc::new(Publish::new(Arc::clone(&ports.fanout), marks.clone(), retry.clone())),
+            ledger_lanes: options.ledger_lanes,
+            batch_records_max: options.batch_records_max,
+            decided_total,
+            runtime: tokio::runtime::Handle::current(),
+            metrics: metrics.clone(),
+            failure: failure.clone(),
+        };
+        let (feeders, feeds) = (0..options.workers).map(|_| feed(options.epochs_in_flight_max)).unzip();
+        let workers = start_workers(parts, feeds, in_flight.clone(), &failure)?;
+        let (assigned, assigned_view) = watch::channel(Vec::new());
+        let takeover = Takeover {
+            store: ports.store,
+            ledger: ports.ledger,
+            fanout: ports.fanout,
+            owner: options.owner,
+            log_partitions: ports.log.partitions(),
+            recent: options.recent,
+            takeovers,
+            memory,
+            marks,
+            retry,
+            metrics: metrics.clone(),
+        };
+        let reader = Reader {
+            log,
+            feeders,
+            takeover,
+            in_flight: in_flight.clone(),
+            assigned,
+            records_max: options.epoch_records_max,
+            linger: options.epoch_linger,
+            metrics,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let reader = tokio::spawn({
+            let failure = failure.clone();
+            async move {
+                let _guard = failure.on_panic("the log's reader");
+                if let Err(error) = reader.run(stopped).await {
+                    failure.report(Cause::of("reader", &error.into()));
+                }
+            }
+        });
+        Ok(Self { signs: Signs { assigned: assigned_view, in_flight, failure }, commit, stop, reader, workers })
+    }
+
+    /// Reads no further, decides and publishes what was read, and ends.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] with the cause when it failed.
+    pub(crate) async fn drain(self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        // Both report their panics themselves.
+        let _ = self.reader.await;
+        let _ = self.workers.await;
+        match self.signs.failure.cause() {
+            Some(cause) => Err(Error::Stopped(cause.text.clone())),
+            None => Ok(self.commit.on_drained().await?),
+        }
+    }
+
+    /// Ends a life that failed. What was in flight is still in the log.
+    pub(crate) async fn bury(self) {
+        // It may wait for an edge that is down.
+        self.reader.abort();
+        let _ = self.reader.await;
+        let _ = self.workers.await;
+    }
+}
+
+fn start_workers(
+    parts: Parts,
+    feeds: Vec<Feed>,
+    in_flight: InFlight,
+    failure: &Failure,
+) -> Result<JoinHandle<()>, Error> {
+    let config = if feeds.len() == 1 { timely::Config::thread() } else { timely::Config::process(feeds.len()) };
+    let feeds: Mutex<Vec<Option<Feed>>> = Mutex::new(feeds.into_iter().map(Some).collect());
+    let seen_by_workers = failure.clone();
+    let guards = timely::execute(config, move |worker| {
+        let failure = &seen_by_workers;
+        let _guard = failure.on_panic("a worker");
+        let feed = feeds.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()].take();
+        let feed = feed.expect("every worker starts once");
+        let probe = graph::build(worker, feed, &parts);
+        while !probe.done() && !failure.happened() {
+            worker.step_or_park(Some(PARK_MAX));
+            if worker.index() == 0 {
+                in_flight.complete_before(probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(0));
+            }
+        }
+        if failure.happened() {
+            // Nothing is stepped again, so nobody takes the capabilities that are dropped here for progress.
+            for dataflow in worker.installed_dataflows() {
+                worker.drop_dataflow(dataflow);
+            }
+        }
+    })
+    .map_err(Error::Start)?;
+    let failure = failure.clone();
+    Ok(tokio::task::spawn_blocking(move || {
+        for result in guards.join() {
+            if let Err(cause) = result {
+                failure.report(Cause::fatal(format!("a worker panicked: {cause}")));
+            }
+        }
+    }))
+}
