@@ -133,9 +133,7 @@ struct Lane {
 
 impl Lane {
     async fn open(log: &dyn IntentLog, extent: Extent, bound: Offset) -> Result<Self, Error> {
-        let mut reader = log.reader().await?;
-        while !matches!(reader.next(1).await?, Delivery::Assigned(_)) {}
-        reader.seek(&[(extent.partition, extent.start)]).await?;
+        let reader = log.scan(&[(extent.partition, extent.start)]).await?;
         Ok(Self {
             extent,
             bound,

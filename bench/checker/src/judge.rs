@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use orderly_domain::command::Kind;
 use orderly_domain::port::store::{Committed, DecisionRow};
 use orderly_domain::{
-    Book, Command, Offset, Outcome, Partition, Reason, SessionId, Timestamp, envelope, partition_of, ticket,
+    Book, Command, Offset, Outcome, Partition, Position, Reason, SessionId, Timestamp, envelope, partition_of, ticket,
 };
 
 use crate::history::Moment;
@@ -56,6 +56,8 @@ pub(crate) struct Judge {
     replaying: bool,
     firsts: BTreeMap<(Partition, ticket::Id), First>,
     sessions: BTreeMap<SessionId, u32>,
+    /// Refusals that are right if a booking in another partition turns up, and what to say if none does.
+    owed: Vec<(Book, Position, String)>,
 }
 
 impl Judge {
@@ -67,6 +69,7 @@ impl Judge {
             replaying: true,
             firsts: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            owed: Vec::new(),
         }
     }
 
@@ -126,6 +129,10 @@ impl Judge {
             Some(command) => vec![Answer::Fresh(self.rules.expect(command, decision.logged_at))],
         };
         report.looked_at(Invariant::Deterministic, 1);
+        let answers = match command {
+            Some(Command::Book(book)) if !self.options.ordered_over_partitions => self.concede(book, decision, answers),
+            _ => answers,
+        };
         if !answers.iter().any(|answer| answer.is_that_of(decision)) {
             let broken = self.broken(&answers[0], decision);
             let session = decision.session_id.as_ref().map_or("no session", SessionId::as_str);
@@ -134,6 +141,32 @@ impl Judge {
             let row =
                 format!("{}: {kind} on {session} was told {told}; by the rules: {}", decision.position, answers[0]);
             report.violated(broken, row);
+        }
+    }
+
+    /// Adds what a booking may be answered where partitions have no common order.
+    fn concede(&mut self, book: &Book, decision: &Committed, mut answers: Vec<Answer>) -> Vec<Answer> {
+        let Position { partition, .. } = decision.position;
+        let alone = self.rules.expect_alone(book, partition, decision.logged_at);
+        if answers.iter().any(|answer| matches!(answer, Answer::Fresh(_))) {
+            answers.push(Answer::Fresh(alone));
+            if let Outcome::Rejected(reason @ (Reason::AlreadyBooked | Reason::Duplicate)) = decision.outcome
+                && matches!(alone, Outcome::Booked { .. })
+            {
+                let row = format!("{}: was told {reason}, and nothing stood in its way", decision.position);
+                self.owed.push((book.clone(), decision.position, row));
+                answers.push(Answer::Fresh(decision.outcome));
+            }
+        }
+        answers
+    }
+
+    /// Says which refusals were owed to nothing in the end.
+    pub(crate) fn settle(&self, report: &mut Report) {
+        for (book, position, row) in &self.owed {
+            if !self.rules.has_rival(book, position.partition) {
+                report.violated(Invariant::InOrder, row.clone());
+            }
         }
     }
 

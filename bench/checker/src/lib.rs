@@ -37,12 +37,20 @@ pub struct Options {
     pub repeats_known_records: u64,
     /// For how long, in the log's time, it is remembered for sure.
     pub repeats_known_for: Duration,
+    /// The log orders records over its partitions. Without that, what two partitions contend for (one appointment per
+    /// patient, department and day) may have gone to either; all else is judged as strictly.
+    pub ordered_over_partitions: bool,
 }
 
 impl Default for Options {
     /// What a server remembers unless it is configured otherwise.
     fn default() -> Self {
-        Self { idle: false, repeats_known_records: 32_768, repeats_known_for: Duration::from_secs(24 * 3600) }
+        Self {
+            idle: false,
+            repeats_known_records: 32_768,
+            repeats_known_for: Duration::from_secs(24 * 3600),
+            ordered_over_partitions: true,
+        }
     }
 }
 
@@ -80,6 +88,7 @@ pub async fn check(log: &dyn IntentLog, store: &dyn Store, options: Options) -> 
             judge.judge(moment, &mut report)?;
         }
         let mut draft = report.clone();
+        judge.settle(&mut draft);
         books::check(store, judge.rules(), judge.is_replaying(), &mut draft).await?;
         history.check_progress(&progress, options.idle, &mut draft).await?;
         if store.progress().await? == progress {

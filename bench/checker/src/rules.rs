@@ -9,8 +9,8 @@ use orderly_domain::command::Kind;
 use orderly_domain::envelope::day_number;
 use orderly_domain::port::store::{AppointmentStatus, DecisionRow};
 use orderly_domain::{
-    Book, Cancel, ChangeCapacity, Command, Outcome, PatientId, Position, Reason, Session, SessionId, SessionRef,
-    Timestamp, ticket,
+    Book, Cancel, ChangeCapacity, Command, Outcome, Partition, PatientId, Position, Reason, Session, SessionId,
+    SessionRef, Timestamp, ticket,
 };
 
 /// A booking, as the decisions tell it.
@@ -67,8 +67,10 @@ pub(crate) struct Rules {
     pub(crate) clinics: BTreeMap<SessionId, Clinic>,
     /// Every ticket that ever booked.
     tickets: BTreeMap<ticket::Id, (SessionId, Position)>,
-    /// How many appointments a patient holds, by scope and patient.
-    held: BTreeMap<(String, PatientId), u32>,
+    /// Where the bookings lie that a patient holds, by scope and patient.
+    held: BTreeMap<(String, PatientId), Vec<Partition>>,
+    /// Where a patient's bookings lie, whatever became of them, by scope and patient.
+    ever_held: BTreeMap<(String, PatientId), BTreeSet<Partition>>,
 }
 
 /// From the third day after the session's day on (UTC), no time zone on earth has that day any more.
@@ -82,7 +84,7 @@ impl Rules {
     /// are the judge's business.
     pub(crate) fn expect(&self, command: &Command, logged_at: Timestamp) -> Outcome {
         let answer = match command {
-            Command::Book(book) => self.book(book, logged_at),
+            Command::Book(book) => self.book(book, logged_at, |_| true),
             Command::Cancel(cancel) => self.cancel(cancel, logged_at),
             Command::OpenSession(session) => self.open(session, logged_at),
             Command::CloseSession(close) => self.close(&close.session, logged_at),
@@ -91,19 +93,34 @@ impl Rules {
         answer.unwrap_or_else(Outcome::Rejected)
     }
 
+    /// What a booking should be answered when nothing is known yet of what lies in other partitions than its own.
+    pub(crate) fn expect_alone(&self, book: &Book, partition: Partition, logged_at: Timestamp) -> Outcome {
+        let answer = self.book(book, logged_at, |other| other == partition);
+        answer.unwrap_or_else(Outcome::Rejected)
+    }
+
+    /// Whether something in another partition can have stood in the way of a booking.
+    pub(crate) fn has_rival(&self, book: &Book, partition: Partition) -> bool {
+        let scope = self.clinics.get(&book.session.session_id).and_then(Clinic::scope);
+        let held = scope.and_then(|scope| self.ever_held.get(&(scope, book.patient_id.clone())));
+        held.is_some_and(|partitions| partitions.iter().any(|other| *other != partition))
+            || self.tickets.get(&book.ticket).is_some_and(|(_, position)| position.partition != partition)
+    }
+
     fn clinic(&self, named: &SessionRef) -> Result<(&Clinic, &Session), Reason> {
         let clinic = self.clinics.get(&named.session_id).ok_or(Reason::UnknownSession)?;
         let session = clinic.session.as_ref().filter(|session| session.reference() == *named);
         session.map(|session| (clinic, session)).ok_or(Reason::UnknownSession)
     }
 
-    fn book(&self, book: &Book, logged_at: Timestamp) -> Result<Outcome, Reason> {
+    /// `counts` says of which partitions the bookings are known.
+    fn book(&self, book: &Book, logged_at: Timestamp, counts: impl Fn(Partition) -> bool) -> Result<Outcome, Reason> {
         if is_long_past(book.session.day, logged_at) {
             return Err(Reason::Expired);
         }
         let (clinic, session) = self.clinic(&book.session)?;
-        let earlier =
-            self.tickets.get(&book.ticket).map(|(session_id, position)| (&self.clinics[session_id], position));
+        let earlier = self.tickets.get(&book.ticket).filter(|(_, position)| counts(position.partition));
+        let earlier = earlier.map(|(session_id, position)| (&self.clinics[session_id], position));
         if let Some((_, position)) = earlier
             && let Some(booking) = clinic.bookings.get(position)
             && booking.patient_id == book.patient_id
@@ -126,7 +143,8 @@ impl Rules {
             return Err(Reason::Duplicate);
         }
         if let Some(scope) = clinic.scope()
-            && self.held.contains_key(&(scope, book.patient_id.clone()))
+            && let Some(holders) = self.held.get(&(scope, book.patient_id.clone()))
+            && holders.iter().any(|partition| counts(*partition))
         {
             return Err(Reason::AlreadyBooked);
         }
@@ -224,7 +242,9 @@ impl Rules {
         clinic.taken.insert(booking.number);
         clinic.free.remove(&booking.number);
         if let Some(scope) = clinic.scope() {
-            *self.held.entry((scope, booking.patient_id.clone())).or_default() += 1;
+            let holder = (scope, booking.patient_id.clone());
+            self.ever_held.entry(holder.clone()).or_default().insert(position.partition);
+            self.held.entry(holder).or_default().push(position.partition);
         }
         self.tickets.insert(booking.ticket, (session_id.clone(), position));
         clinic.bookings.insert(position, booking);
@@ -241,10 +261,12 @@ impl Rules {
         let (number, patient_id) = (booking.number, booking.patient_id.clone());
         clinic.give_back(number);
         if let Some(scope) = scope
-            && let Some(count) = self.held.get_mut(&(scope.clone(), patient_id.clone()))
+            && let Some(holders) = self.held.get_mut(&(scope.clone(), patient_id.clone()))
         {
-            *count -= 1;
-            if *count == 0 {
+            if let Some(index) = holders.iter().position(|partition| *partition == position.partition) {
+                holders.swap_remove(index);
+            }
+            if holders.is_empty() {
                 self.held.remove(&(scope, patient_id));
             }
         }

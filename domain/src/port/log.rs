@@ -64,6 +64,13 @@ pub trait IntentLog: Send + Sync + 'static {
     /// When the log cannot be read.
     async fn reader(&self) -> Result<Box<dyn LogReader>>;
 
+    /// A reader of these partitions from these offsets on, for whoever looks at the log and decides nothing: it is not told
+    /// of assignments, and takes no partition from anybody.
+    ///
+    /// # Errors
+    /// When the log cannot be read; `Corrupt` as for [`LogReader::seek`].
+    async fn scan(&self, from: &[(Partition, Offset)]) -> Result<Box<dyn LogReader>>;
+
     /// Drops records that the log took before `before` and that lie below the given offsets: those are decided. Returns
     /// how many were dropped. A log that ages by itself drops none.
     ///

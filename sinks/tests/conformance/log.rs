@@ -28,6 +28,7 @@ macro_rules! suite {
     ($place:expr) => {
         crate::log::suite!($place;
             appends_without_gaps, survives_reopening, merges_by_time, keeps_payloads, goes_on_from_a_seek,
+            can_be_looked_at_beside_a_reader,
             refuses_impossible_seeks, loses_nothing_to_a_dropped_future, delivers_what_comes_later, trims_what_is_decided,
             refuses_an_unknown_partition);
     };
@@ -200,6 +201,24 @@ pub(crate) async fn goes_on_from_a_seek(place: &impl Place) {
     let mut reader = assigned(&*log).await;
     reader.seek(&middle[1..2]).await.expect("the middle is there");
     assert_eq!(take(&mut *reader, one.len()).await, one, "only what was sought is delivered");
+}
+
+pub(crate) async fn can_be_looked_at_beside_a_reader(place: &impl Place) {
+    let log = place.open().await;
+    fill(&*log, 400).await;
+    let extents = log.extents().await.expect("it can be read");
+    let mut reader = assigned(&*log).await;
+    reader.seek(&ends(&extents)).await.expect("one may wait at the end");
+    let from = (1, extents[1].end / 2);
+    let mut scan = log.scan(&[from]).await.expect("the middle is there");
+    let records = take(&mut *scan, usize::try_from(extents[1].end - from.1).expect("small")).await;
+    assert!(records.iter().all(|record| record.position.partition == 1), "only what was asked for");
+    assert_gap_free(&records, &[from]);
+    assert!(matches!(log.scan(&[(1, extents[1].end + 1)]).await, Err(Error::Corrupt(_))), "nothing is there");
+    let appended = log.append(1, "doctor", payload(0)).await.expect("it is taken");
+    for reader in [&mut reader, &mut scan] {
+        assert_eq!(take(&mut **reader, 1).await[0].position, appended.position, "both go on");
+    }
 }
 
 pub(crate) async fn refuses_impossible_seeks(place: &impl Place) {

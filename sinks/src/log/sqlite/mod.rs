@@ -198,6 +198,12 @@ impl IntentLog for Log {
         Ok(Box::new(Reader::open(self.source.clone()).await?))
     }
 
+    async fn scan(&self, from: &[(Partition, Offset)]) -> Result<Box<dyn LogReader>> {
+        let mut reader = Reader::open(self.source.clone()).await?.unassigned();
+        reader.seek(from).await?;
+        Ok(Box::new(reader))
+    }
+
     async fn trim(&self, before: Timestamp, decided: &[(Partition, Offset)]) -> Result<u64> {
         let writer = self.writer()?;
         let mut dropped_total = 0;

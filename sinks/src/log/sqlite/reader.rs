@@ -49,6 +49,12 @@ impl Reader {
         })
     }
 
+    /// The same, without being told what is assigned.
+    pub(super) fn unassigned(mut self) -> Self {
+        self.assignment_told = true;
+        self
+    }
+
     /// Starts a read, unless one is under way.
     fn start_read(&mut self) {
         self.scan = match std::mem::replace(&mut self.scan, State::Lost) {
