@@ -130,7 +130,12 @@ impl Judge {
         };
         report.looked_at(Invariant::Deterministic, 1);
         let answers = match command {
-            Some(Command::Book(book)) if !self.options.ordered_over_partitions => self.concede(book, decision, answers),
+            Some(Command::Book(book))
+                if !self.options.ordered_over_partitions
+                    && !answers.iter().any(|answer| answer.is_that_of(decision)) =>
+            {
+                self.concede(book, decision, answers)
+            }
             _ => answers,
         };
         if !answers.iter().any(|answer| answer.is_that_of(decision)) {

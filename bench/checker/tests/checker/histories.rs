@@ -45,6 +45,19 @@ proptest! {
         prop_assert_eq!(report.checked(Invariant::Deterministic), (records - undecided) as u64);
     }
 
+    /// Nodes decide partitions side by side: whatever order comes of that is found right, when none is presumed.
+    #[test]
+    fn hold_whichever_partition_comes_first(
+        steps in prop::collection::vec(step(), 1..120), turns in prop::collection::vec(0..PARTITIONS, 1..200),
+    ) {
+        let report = runtime().block_on(async {
+            let mut hospital = Hospital::open(&steps).await;
+            hospital.decide_in_turns(turns.into_iter().chain((0..PARTITIONS).cycle())).await;
+            hospital.check_unordered().await
+        });
+        prop_assert!(report.holds(), "{report:#?}");
+    }
+
     /// Turn any one decision into another and something is found broken.
     #[test]
     fn with_one_decision_changed_do_not(

@@ -141,15 +141,38 @@ impl Hospital {
         }
     }
 
+    /// Decides everything as several nodes would: in order in each partition, and over them as `turns` say.
+    pub(crate) async fn decide_in_turns(&mut self, turns: impl Iterator<Item = u16>) {
+        for turn in turns {
+            if self.waiting.is_empty() {
+                return;
+            }
+            let own = |record: &Record| record.position.partition == turn % PARTITIONS;
+            let Some(index) = self.waiting.iter().position(own) else { continue };
+            let record = self.waiting.remove(index);
+            self.store.commit(&commit(vec![self.desk.decide(&record)])).await.expect("committed");
+        }
+    }
+
     pub(crate) async fn check(&self, idle: bool) -> Report {
         check(self.folder.path(), idle).await
+    }
+
+    /// The verdict when nothing is known of an order over partitions.
+    pub(crate) async fn check_unordered(&self) -> Report {
+        check_with(self.folder.path(), Options { idle: true, ordered_over_partitions: false, ..Options::default() })
+            .await
     }
 }
 
 pub(crate) async fn check(folder: &Path, idle: bool) -> Report {
+    check_with(folder, Options { idle, ..Options::default() }).await
+}
+
+async fn check_with(folder: &Path, options: Options) -> Report {
     let log = log::sqlite::Log::open_read_only(folder).expect("a log");
     let store = store::sqlite::Store::open_read_only(folder).expect("a store");
-    orderly_checker::check(&log, &store, Options { idle, ..Options::default() }).await.expect("readable")
+    orderly_checker::check(&log, &store, options).await.expect("readable")
 }
 
 fn commit(decisions: Vec<Decision>) -> Commit {
