@@ -1,6 +1,7 @@
 //! A lean HTTP/1.1 client: a bounded set of kept connections. It must cost much less than the server that it loads, on the
 //! same machine.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,10 +53,13 @@ pub struct Answer {
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// A client of one server.
+/// A client of one service: of a server, or of several that answer alike.
 #[derive(Debug)]
 pub struct Client {
-    authority: String,
+    /// HOST:PORT of every server.
+    authorities: Vec<String>,
+    /// Connections that were opened; each goes to the next server.
+    opened: AtomicUsize,
     host: HeaderValue,
     timeout: Duration,
     permits: Arc<Semaphore>,
@@ -64,21 +68,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `url`, with at most `connections` connections and `timeout` for one answer.
+    /// A client of the server at `url`, or of several, with commas between their URLs, with at most `connections` connections and `timeout` for one answer.
     ///
     /// # Errors
-    /// [`Error::Url`] when the URL is not `http://HOST:PORT`.
+    /// [`Error::Url`] when a URL is not `http://HOST:PORT`.
     pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Self, Error> {
-        let invalid = || Error::Url(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| invalid())?;
-        if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
-            return Err(invalid());
-        }
-        let host = uri.host().ok_or_else(invalid)?;
-        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        let authorities: Vec<_> = url.split(',').map(authority).collect::<Result<_, _>>()?;
         Ok(Self {
-            host: HeaderValue::from_str(&authority).map_err(|_| invalid())?,
-            authority,
+            host: HeaderValue::from_str(&authorities[0]).map_err(|_| Error::Url(url.to_owned()))?,
+            authorities,
+            opened: AtomicUsize::new(0),
             timeout,
             permits: Arc::new(Semaphore::new(connections)),
             idle: Mutex::new(Vec::with_capacity(connections)),
@@ -143,17 +142,41 @@ impl Client {
         request
     }
 
+    /// Connects to the next server, or, when that one is gone, to the one after it.
     async fn connect(&self) -> Result<Sender, Error> {
-        let refused = |source| Error::Connect { authority: self.authority.clone(), source };
-        let socket = TcpStream::connect(&self.authority).await.map_err(refused)?;
-        socket.set_nodelay(true).map_err(refused)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
-            .await
-            .map_err(|error| Error::Broken(error.into()))?;
-        // It ends when the sender is dropped or the server closes; what went wrong is told to the sender.
-        tokio::spawn(connection);
-        Ok(sender)
+        let turn = self.opened.fetch_add(1, Ordering::Relaxed);
+        let mut outcome = Err(Error::Url(String::new()));
+        for attempt in 0..self.authorities.len() {
+            outcome = connect(&self.authorities[(turn + attempt) % self.authorities.len()]).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
     }
+}
+
+/// HOST:PORT of a server's URL.
+fn authority(url: &str) -> Result<String, Error> {
+    let invalid = || Error::Url(url.to_owned());
+    let uri: Uri = url.parse().map_err(|_| invalid())?;
+    if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
+        return Err(invalid());
+    }
+    let host = uri.host().ok_or_else(invalid)?;
+    Ok(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
+}
+
+async fn connect(authority: &str) -> Result<Sender, Error> {
+    let refused = |source| Error::Connect { authority: authority.to_owned(), source };
+    let socket = TcpStream::connect(authority).await.map_err(refused)?;
+    socket.set_nodelay(true).map_err(refused)?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+        .await
+        .map_err(|error| Error::Broken(error.into()))?;
+    // It ends when the sender is dropped or the server closes; what went wrong is told to the sender.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// An answer that goes on: its body is read as it comes.

@@ -21,7 +21,7 @@ struct Arguments {
 enum Command {
     /// Play a release's rush: open loop, every accepted ticket followed to its outcome
     Rush {
-        /// The server
+        /// The server, or several that answer alike, with commas between them
         #[arg(long, default_value = "http://127.0.0.1:8080")]
         url: String,
         #[command(flatten)]
@@ -31,16 +31,13 @@ enum Command {
     },
     /// Decide real bookings and compare the outcome with what must come out; doctors and times of day are invented
     Replay {
-        /// The server, with a data folder that has not seen this data
+        /// The server, or several with commas between them, whose data has not seen these bookings
         #[arg(long, default_value = "http://127.0.0.1:8080")]
         url: String,
         #[command(flatten)]
         options: replay::Options,
         #[command(flatten)]
         verdict: verdict::Options,
-        /// Succeed without doing anything when the data is missing
-        #[arg(long)]
-        skip_missing: bool,
     },
     /// Measure every path beside what the machine can do, and print the ratios
     Limits(limits::Options),
@@ -69,9 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let passed = match command {
         Command::Rush { url, options, verdict } => rush(&url, &options, &verdict).await?,
-        Command::Replay { url, options, verdict, skip_missing } => {
-            replay(&url, options, &verdict, skip_missing).await?
-        }
+        Command::Replay { url, options, verdict } => replay(&url, options, &verdict).await?,
         Command::Limits(options) => {
             let report = limits::run(&options).await?;
             print(&report.to_text())?;
@@ -97,23 +92,14 @@ async fn rush(url: &str, options: &rush::Options, verdict: &verdict::Options) ->
     Ok(verdict.check()? && report.passed())
 }
 
-async fn replay(
-    url: &str,
-    options: replay::Options,
-    verdict: &verdict::Options,
-    skip_missing: bool,
-) -> anyhow::Result<bool> {
+async fn replay(url: &str, options: replay::Options, verdict: &verdict::Options) -> anyhow::Result<bool> {
     let data = options.data_file();
-    if !data.exists() {
-        let missing = format!(
-            "there are no bookings at {}; name the file by --data-file or its folder by {}",
-            data.display(),
-            replay::DATA_FOLDER
-        );
-        anyhow::ensure!(skip_missing, missing);
-        print(&format!("skipped: {missing}\n"))?;
-        return Ok(true);
-    }
+    anyhow::ensure!(
+        data.exists(),
+        "there are no bookings at {}; name the file by --data-file or its folder by {}",
+        data.display(),
+        replay::DATA_FOLDER
+    );
     let (json, svg) = (options.json.clone(), options.plot.clone());
     let report = replay::run(url, options).await?;
     print(&report.to_text())?;
