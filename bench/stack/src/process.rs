@@ -79,12 +79,17 @@ impl Process {
         self.pid.as_raw()
     }
 
-    /// Whether it runs (a stopped one does).
+    /// Whether it runs (a stopped one does). One that ends does until its last thread is gone: only then are its ports and
+    /// files free.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        // A zombie is reaped by the watchdog's shell only at its end; its state tells.
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+        // A zombie is reaped by the watchdog's shell only at its end; the states of its threads tell.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        threads.map(|thread| thread.path().join("stat")).any(|stat| {
+            let stat = std::fs::read_to_string(stat).unwrap_or_default();
+            let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+            state.is_some_and(|state| state != "Z" && state != "X")
+        })
     }
 
     /// Sends it a signal.

@@ -1,4 +1,5 @@
 //! Adapters of the analytics port.
 
 pub mod clickhouse;
+mod reports;
 pub mod sqlite;

@@ -1,34 +1,40 @@
 //! Named reports. Each is one SQL file over the decisions of records that the log took in `:from_ms..:to_ms`.
 
+use std::sync::LazyLock;
+
 use orderly_domain::Timestamp;
 use orderly_domain::port::analytics::{Report, ReportInfo};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, named_params};
 use serde_json::Value;
 
-macro_rules! reports {
-    ($(($name:literal, $purpose:literal)),+ $(,)?) => {
-        /// The reports, in the order in which people want them.
-        pub(super) const INFOS: &[ReportInfo] = &[$(ReportInfo { name: $name, purpose: $purpose }),+];
-        const SQL: &[&str] = &[$(include_str!(concat!("reports/", $name, ".sql"))),+];
-    };
-}
+use crate::analytics::reports::{DemandBy, INFOS, all_sql};
 
-reports!(
-    ("summary", "What was asked for and what came of it, in one row, with the waits for a decision."),
-    ("departments", "Demand, bookings and refusals of each department, and how much of its capacity was booked."),
-    ("doctors", "Demand, bookings and refusals of each doctor, the most wanted first."),
-    ("campuses", "Demand, bookings and refusals of each campus, and how much of its capacity was booked."),
-    ("minutes", "Arrivals and what came of them, minute by minute in UTC."),
-    ("rejections", "Why bookings were refused, the most frequent cause first."),
-    ("waits", "How long decisions took from the log to the outcome, by department."),
-    ("sessions", "Demand against capacity of each session, and how long after its release it was sold out."),
-    ("cancellations", "Numbers given back, by department, and how many were booked again."),
-);
+const PLAIN: &[(&str, &str)] = &[
+    ("summary", include_str!("reports/summary.sql")),
+    ("minutes", include_str!("reports/minutes.sql")),
+    ("rejections", include_str!("reports/rejections.sql")),
+    ("waits", include_str!("reports/waits.sql")),
+    ("sessions", include_str!("reports/sessions.sql")),
+    ("cancellations", include_str!("reports/cancellations.sql")),
+];
+
+const DEMAND_BY: &[DemandBy] = &[
+    DemandBy { name: "departments", dimension: "department", columns: "department", order: "department" },
+    DemandBy {
+        name: "doctors",
+        dimension: "doctor_id",
+        columns: "doctor_id, MAX(doctor_name) AS doctor_name, MAX(department) AS department",
+        order: "demand DESC, doctor_id",
+    },
+    DemandBy { name: "campuses", dimension: "campus", columns: "campus", order: "campus" },
+];
+
+static SQL: LazyLock<Vec<String>> = LazyLock::new(|| all_sql(PLAIN, include_str!("reports/demand_by.sql"), DEMAND_BY));
 
 /// The report of that name and its SQL.
 pub(super) fn sql(name: &str) -> Option<(ReportInfo, &'static str)> {
-    INFOS.iter().zip(SQL).find(|(info, _)| info.name == name).map(|(info, sql)| (*info, *sql))
+    INFOS.iter().zip(SQL.iter()).find(|(info, _)| info.name == name).map(|(info, sql)| (*info, sql.as_str()))
 }
 
 /// Makes a report.

@@ -12,6 +12,7 @@ use super::append::{self, Appends};
 use super::batch::Batch;
 use super::metrics::Metrics;
 use super::{FILE, MIGRATIONS, Options, reports};
+use crate::analytics::reports::INFOS;
 use crate::sqlite::{self, Durability, Readers, Writer};
 
 /// Analytics in one SQLite file.
@@ -81,7 +82,7 @@ impl port::Analytics for Analytics {
     }
 
     fn reports(&self) -> &'static [ReportInfo] {
-        reports::INFOS
+        INFOS
     }
 
     async fn report(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Option<Report>> {

@@ -1,24 +1,25 @@
+-- Demand and what came of it, by {dimension}.
 -- fill_rate is the share of the capacity that was booked at least once, over the sessions that were asked for.
 WITH
 asked AS (
     SELECT * FROM decisions
-    WHERE logged_at_ms >= :from_ms AND logged_at_ms < :to_ms AND department IS NOT NULL
+    WHERE logged_at_ms >= :from_ms AND logged_at_ms < :to_ms AND {dimension} IS NOT NULL
 ),
 -- The bare columns come from the row that has the maximum: the newest.
 capacities AS (
-    SELECT department, session_id, capacity, MAX(logged_at_ms) FROM asked GROUP BY session_id
+    SELECT {dimension}, session_id, capacity, MAX(logged_at_ms) FROM asked GROUP BY session_id
 ),
 totals AS (
-    SELECT department, COUNT(*) AS sessions, SUM(capacity) AS capacity FROM capacities GROUP BY department
+    SELECT {dimension}, COUNT(*) AS sessions, SUM(capacity) AS capacity FROM capacities GROUP BY {dimension}
 ),
 filled AS (
-    SELECT department, COUNT(*) AS numbers FROM (
-        SELECT DISTINCT department, session_id, number FROM asked WHERE kind = 'book' AND outcome = 'booked'
+    SELECT {dimension}, COUNT(*) AS numbers FROM (
+        SELECT DISTINCT {dimension}, session_id, number FROM asked WHERE kind = 'book' AND outcome = 'booked'
     )
-    GROUP BY department
+    GROUP BY {dimension}
 )
 SELECT
-    department,
+    {columns},
     sessions,
     COUNT(*) FILTER (WHERE kind = 'book' AND repeat = 0) AS demand,
     COUNT(*) FILTER (WHERE kind = 'book' AND repeat = 0 AND outcome = 'booked') AS booked,
@@ -28,7 +29,7 @@ SELECT
     totals.capacity AS capacity,
     ROUND(1.0 * COALESCE(numbers, 0) / totals.capacity, 4) AS fill_rate
 FROM asked
-JOIN totals USING (department)
-LEFT JOIN filled USING (department)
-GROUP BY department
-ORDER BY department
+JOIN totals USING ({dimension})
+LEFT JOIN filled USING ({dimension})
+GROUP BY {dimension}
+ORDER BY {order}
