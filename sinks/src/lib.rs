@@ -3,6 +3,8 @@
 
 pub mod analytics;
 pub mod fanout;
+pub mod feed;
+mod kafka;
 pub mod ledger;
 pub mod log;
 pub mod metrics;

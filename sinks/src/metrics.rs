@@ -1,17 +1,24 @@
 //! The names of the metrics that these adapters publish.
 
-/// How long appends to the embedded intent log took, from the call until they were durable, in seconds.
+/// How long appends to the intent log took, from the call until they were durable, in seconds.
 pub const LOG_APPEND_SECONDS: &str = "orderly_log_append_seconds";
 /// How many records one transaction of the embedded intent log took.
 pub const LOG_GROUP_RECORDS: &str = "orderly_log_group_records";
-/// How many requests waited for the embedded intent log's writer when it began its last transaction.
+/// How many requests waited for the intent log: for the embedded one's writer when it began its last transaction, for
+/// Kafka's answers a moment ago.
 pub const LOG_QUEUE_LENGTH: &str = "orderly_log_queue_length";
-/// Records that the embedded intent log took since the start.
+/// Records that the intent log took since the start.
 pub const LOG_APPENDED_TOTAL: &str = "orderly_log_appended_total";
 /// Transactions of the embedded intent log that found no space.
 pub const LOG_STORAGE_FULL_TOTAL: &str = "orderly_log_storage_full_total";
 /// Size of the embedded intent log with its write-ahead log, in bytes.
 pub const LOG_SIZE_BYTES: &str = "orderly_log_size_bytes";
+/// Records that the intent log on Kafka did not take, or may have taken.
+pub const LOG_FAILED_TOTAL: &str = "orderly_log_failed_total";
+/// How often the producer of the intent log on Kafka could not go on and was made again.
+pub const LOG_PRODUCER_RESTARTED_TOTAL: &str = "orderly_log_producer_restarted_total";
+/// Records that were read from the intent log on Kafka and not handed out yet.
+pub const LOG_READ_AHEAD_RECORDS: &str = "orderly_log_read_ahead_records";
 
 /// How long commits of the embedded store took, from their start to the disk, in seconds.
 pub const STORE_COMMIT_SECONDS: &str = "orderly_store_commit_seconds";
@@ -32,3 +39,8 @@ pub const ANALYTICS_APPENDED_ROWS: &str = "orderly_analytics_appended_rows_total
 pub const ANALYTICS_REPORT_SECONDS: &str = "orderly_analytics_report_seconds";
 /// Calls that wait for the embedded analytics' writer.
 pub const ANALYTICS_QUEUE_CALLS: &str = "orderly_analytics_queue_calls";
+
+/// Events that arrived in Kafka, repeated ones included.
+pub const EVENTS_SENT_TOTAL: &str = "orderly_events_sent_total";
+/// Events that did not arrive in Kafka, or may have arrived.
+pub const EVENTS_FAILED_TOTAL: &str = "orderly_events_failed_total";

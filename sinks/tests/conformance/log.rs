@@ -1,5 +1,6 @@
 //! What every intent log must do.
 
+pub(crate) mod kafka;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,6 +20,10 @@ pub(crate) const PARTITIONS: u16 = 4;
 /// Where one log lies. It may be opened as often as one likes, one after the other.
 #[async_trait::async_trait]
 pub(crate) trait Place {
+    /// Whether records that come while one reads are in order over the partitions too, and not only those that lay in the
+    /// log before.
+    const ORDERS_WHAT_COMES: bool = true;
+
     /// Opens the log, with [`PARTITIONS`] partitions; it is new the first time.
     async fn open(&self) -> Arc<dyn IntentLog>;
 }
@@ -197,6 +202,8 @@ pub(crate) async fn goes_on_from_a_seek(place: &impl Place) {
     assert_eq!(take(&mut *reader, 10).await, after[..10], "a reader can go back");
     reader.seek(&middle).await.expect("the middle is there");
     assert_eq!(take(&mut *reader, after.len()).await, after, "also when it had not read to the end");
+    // One reader at a time: in a log that several share, the second would get a part.
+    drop(reader);
     let one: Vec<_> = after.iter().filter(|record| record.position.partition == 1).cloned().collect();
     let mut reader = assigned(&*log).await;
     reader.seek(&middle[1..2]).await.expect("the middle is there");
@@ -239,7 +246,7 @@ pub(crate) async fn refuses_impossible_seeks(place: &impl Place) {
     assert_eq!(take(&mut *reader, 1).await[0].position, appended.position);
 }
 
-pub(crate) async fn loses_nothing_to_a_dropped_future(place: &impl Place) {
+pub(crate) async fn loses_nothing_to_a_dropped_future<P: Place>(place: &P) {
     let log = place.open().await;
     let mut appended = fill(&*log, 2_000).await;
     let mut reader = assigned(&*log).await;
@@ -258,7 +265,7 @@ pub(crate) async fn loses_nothing_to_a_dropped_future(place: &impl Place) {
         assert!(reader.next(13).now_or_never().is_none(), "nothing is left");
         appended.extend(fill(&*log, more).await);
     }
-    assert_in_order(&records);
+    assert_in_order(if P::ORDERS_WHAT_COMES { &records } else { &records[..2_000] });
     assert_acknowledged(&records, &appended);
 }
 

@@ -2,6 +2,7 @@
 
 mod analytics;
 mod fanout;
+mod feed;
 mod ledger;
 mod log;
 mod store;

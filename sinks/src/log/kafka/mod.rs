@@ -1,1 +1,127 @@
-//! The intent log on Kafka.
+//! The intent log on Kafka: one topic, written by an idempotent producer with `acks=all`, read by the members of one
+//! consumer group.
+//!
+//! An append is answered by its delivery report: with as many replicas as must be in sync (two of three, see
+//! [`Options::replication`]). Kafka does not sync to the disk before it answers: a killed broker loses nothing, all
+//! replicas that lose power at once may lose the last moments.
+//!
+//! Times are the broker's, in whole milliseconds; over partitions, `(logged_at, position)` orders. The group only assigns
+//! partitions: where to go on is the store's to say. Kafka ages records by itself, so [`IntentLog::trim`] drops none.
+
+mod group;
+mod inbox;
+mod measures;
+mod merge;
+mod options;
+mod reader;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orderly_domain::clock::Timestamp;
+use orderly_domain::port::log::{Appended, Extent, IntentLog, LogReader};
+use orderly_domain::port::{Error, Result};
+use orderly_domain::{Offset, Partition};
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use crate::kafka::{Producer, Watermarks};
+use measures::Measures;
+pub use options::Options;
+use reader::Reader;
+
+/// How long a close waits for readers that were dropped to leave their group.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// The intent log on Kafka. Dropping it delivers what was accepted in the background; [`Log::close`] waits for that.
+pub struct Log {
+    options: Options,
+    producer: Producer,
+    watermarks: Watermarks,
+    measures: Measures,
+    /// Has a receiver in every reader's thread.
+    readers: watch::Sender<()>,
+}
+
+impl Log {
+    /// Connects to Kafka, and makes the topic when it is missing.
+    ///
+    /// # Errors
+    /// `DidNotHappen` when the options are out of range, no broker answers, the topic cannot be made, or it has another
+    /// number of partitions or settings that do not fit.
+    pub async fn open(options: Options, registry: &Registry) -> Result<Self> {
+        options.validate().map_err(Error::DidNotHappen)?;
+        let measures = Measures::register(registry).map_err(|error| {
+            Error::DidNotHappen(format!("the intent log's metrics could not be registered: {error}"))
+        })?;
+        let (connection, topic) = (options.connection(), options.topic());
+        topic.ensure(&connection).await?;
+        let watermarks = Watermarks::new(&connection, &options.topic, options.partitions)?;
+        let producer = Producer::start(&connection, &topic, options.limits(), Box::new(measures.clone()))?;
+        Ok(Self { options, producer, watermarks, measures, readers: watch::Sender::new(()) })
+    }
+
+    /// Why records may not get through now, as far as is known: brokers that cannot be reached, or a producer that had to
+    /// be made again. `None` after the next record that does get through.
+    pub fn trouble(&self) -> Option<String> {
+        self.producer.trouble()
+    }
+
+    /// Takes no more appends, delivers those that wait, for ten seconds at most, and waits, for five seconds at most, until
+    /// readers that were dropped have left their group.
+    pub async fn close(&self) {
+        self.producer.close().await;
+        let _ = tokio::time::timeout(LEAVE_MAX, self.readers.closed()).await;
+    }
+}
+
+#[async_trait]
+impl IntentLog for Log {
+    fn partitions(&self) -> u16 {
+        self.options.partitions
+    }
+
+    async fn append(&self, partition: Partition, key: &str, payload: Vec<u8>) -> Result<Appended> {
+        if partition >= self.options.partitions {
+            return Err(Error::DidNotHappen(format!(
+                "there is no partition {partition}: the log has {}",
+                self.options.partitions
+            )));
+        }
+        if payload.len() > self.options.payload_bytes_max {
+            return Err(Error::DidNotHappen(format!(
+                "the record has {} bytes and the log takes up to {}",
+                payload.len(),
+                self.options.payload_bytes_max
+            )));
+        }
+        let answered = self.producer.send(partition, key, &payload)?;
+        let delivered = answered
+            .await
+            .unwrap_or_else(|_| Err(Error::MayHaveHappened("Kafka's producer ended without an answer".into())))?;
+        let logged_at = delivered.logged_at.ok_or_else(|| {
+            Error::MayHaveHappened(format!(
+                "Kafka has the record, at {}, without its own time: the topic {} must have \
+                 message.timestamp.type=LogAppendTime",
+                delivered.position, self.options.topic
+            ))
+        })?;
+        Ok(Appended { position: delivered.position, logged_at })
+    }
+
+    async fn extents(&self) -> Result<Vec<Extent>> {
+        self.watermarks.extents().await
+    }
+
+    async fn reader(&self) -> Result<Box<dyn LogReader>> {
+        let inbox = Arc::default();
+        let gauge = self.measures.read_ahead_records.clone();
+        group::join(&self.options, &inbox, gauge, self.readers.subscribe())?;
+        Ok(Box::new(Reader { inbox, watermarks: self.watermarks.clone() }))
+    }
+
+    async fn trim(&self, _before: Timestamp, _decided: &[(Partition, Offset)]) -> Result<u64> {
+        Ok(0)
+    }
+}

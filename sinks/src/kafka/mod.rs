@@ -1,0 +1,22 @@
+//! What the adapters on Kafka have in common: connections, topics, watermarks and the producer.
+
+mod connection;
+mod last;
+mod producer;
+mod topic;
+mod watermarks;
+
+pub(crate) use connection::{Connection, Quiet, log_line};
+pub(crate) use last::last_records;
+pub(crate) use producer::{Delivered, Limits, Observer, Producer};
+pub(crate) use topic::Topic;
+pub(crate) use watermarks::Watermarks;
+
+use orderly_domain::port::{Error, Result};
+
+/// Runs a call that may wait for a broker where that does no harm.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::DidNotHappen(format!("asking Kafka was cut short: {error}"))))
+}
