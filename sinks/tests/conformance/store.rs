@@ -3,6 +3,7 @@
 
 mod effects;
 mod model;
+mod postgres;
 mod progress;
 mod reads;
 mod sqlite;

@@ -1,1 +1,29 @@
-//! The store on PostgreSQL.
+//! The store in PostgreSQL, for several nodes at once.
+//!
+//! A commit is one transaction of a constant number of round trips, however many decisions it has: it locks its partitions'
+//! rows, reads what its decisions touch, applies them in memory in their order, and writes what came of it set by set. What
+//! it read may have been changed by another node's commit meanwhile; the constraints in `migrations/0001_first.sql` notice,
+//! and the commit is tried anew on what is there now.
+//!
+//! Decisions and appointments lie in a table for each day (`days.rs`), so that old days are dropped whole.
+
+mod apply;
+mod books;
+mod commit;
+mod connections;
+mod days;
+mod error;
+mod migrations;
+mod options;
+mod probe;
+mod progress;
+mod prune;
+mod reads;
+mod rows;
+mod service;
+mod write;
+
+pub use options::Options;
+pub use service::Store;
+
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];

@@ -10,8 +10,10 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, TransactionBehavio
 use super::effects::{Effect, Effects};
 use super::reads::First;
 use super::writes::Writes;
-use super::{codes, reads, sessions};
+use super::{reads, sessions};
 use crate::sqlite::{self, Failure};
+use crate::store::codes;
+use crate::store::lanes::{self, Lane, corrupt, kind};
 
 impl Writes {
     /// See [`port::Store::commit`].
@@ -34,7 +36,7 @@ impl Writes {
     }
 
     fn try_commit(&mut self, commit: &Commit) -> Result<Vec<Committed>, Failure> {
-        let lanes = lanes(commit)?;
+        let lanes = lanes::of(commit)?;
         if let Some(newest) = commit.decisions.last() {
             self.sessions.begin(newest.logged_at);
         }
@@ -82,50 +84,6 @@ impl Writes {
         sqlite::commit(transaction)?;
         Ok(answers)
     }
-}
-
-/// A partition's part of a commit.
-struct Lane<'a> {
-    advance: &'a Advance,
-    /// Its decisions, by their index in the commit; the first is that of offset `advance.from`.
-    rows: Vec<usize>,
-}
-
-/// Sorts a commit's decisions by partition and checks that they are what its advances announce.
-fn lanes(commit: &Commit) -> port::Result<BTreeMap<Partition, Lane<'_>>> {
-    let mut lanes = BTreeMap::new();
-    for advance in &commit.advances {
-        let lane = Lane { advance, rows: Vec::new() };
-        if lanes.insert(advance.partition, lane).is_some() || advance.to < advance.from {
-            return Err(corrupt(&format!("partition {} is advanced twice, or back", advance.partition)));
-        }
-    }
-    for (index, decision) in commit.decisions.iter().enumerate() {
-        let Position { partition, offset } = decision.position;
-        let Some(lane) = lanes.get_mut(&partition) else {
-            return Err(corrupt(&format!("record {} is of a partition that is not advanced", decision.position)));
-        };
-        if decision.fence != lane.advance.fence {
-            return Err(port::Error::Fenced { partition });
-        }
-        let expected = lane.advance.from + lane.rows.len() as u64;
-        if offset != expected {
-            return Err(corrupt(&format!("partition {partition}: offset {offset} comes where {expected} should")));
-        }
-        lane.rows.push(index);
-    }
-    for lane in lanes.values() {
-        let Advance { partition, from, to, .. } = *lane.advance;
-        if lane.rows.len() as u64 != to - from {
-            let rows = lane.rows.len();
-            return Err(corrupt(&format!("partition {partition}: {rows} decisions do not fill {from}..{to}")));
-        }
-    }
-    Ok(lanes)
-}
-
-fn corrupt(what: &str) -> port::Error {
-    port::Error::Corrupt(format!("{what}; stop, claim the partition anew and go on from the offset in the store"))
 }
 
 /// Advances every partition, if all are where the commit starts. Tells whether they are where it ends: then it is there
@@ -196,10 +154,6 @@ fn first_outcome(
             Err(corrupt(&format!("record {position} repeats {first}, which is no record of its ticket")).into())
         }
     }
-}
-
-fn kind(decision: &Decision) -> Kind {
-    decision.command.as_ref().map_or(Kind::Malformed, Command::kind)
 }
 
 const INSERT: &str = "INSERT INTO decisions (partition, log_offset, logged_at_us, decided_at_us, kind, outcome, reason, \

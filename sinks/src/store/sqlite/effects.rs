@@ -6,9 +6,9 @@ use orderly_domain::port::store::{AppointmentStatus, SessionState};
 use orderly_domain::{Book, Cancel, Command, Decision, Outcome, Position, Reason, Session, SessionRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::codes;
 use super::sessions::{Place, Sessions};
 use crate::sqlite::Failure;
+use crate::store::codes;
 
 const ACTIVE: u8 = codes::status(AppointmentStatus::Booked);
 const CANCELLED: u8 = codes::status(AppointmentStatus::Cancelled);

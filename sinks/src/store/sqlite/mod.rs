@@ -4,10 +4,8 @@
 //! their own, which see the last commit and hold nobody up. The constraints that have the last word are in
 //! `migrations/0001_first.sql`.
 
-mod codes;
 mod commit;
 mod effects;
-mod metrics;
 mod options;
 mod reads;
 mod service;
@@ -20,4 +18,4 @@ pub use service::Store;
 /// The file's name in the data folder.
 pub const FILE: &str = "store.sqlite";
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];

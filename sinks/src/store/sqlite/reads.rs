@@ -9,8 +9,9 @@ use orderly_domain::{Offset, Outcome, Partition, Position, Reason, SessionId, Ti
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::effects::position;
-use super::{codes, sessions};
+use super::sessions;
 use crate::sqlite::{bad, text};
+use crate::store::codes;
 
 /// Decisions with the appointments of their tickets' first bookings.
 const DECISIONS: &str = "SELECT d.partition, d.log_offset, d.logged_at_us, d.decided_at_us, d.kind, d.outcome, d.reason, \

@@ -13,11 +13,11 @@ use orderly_domain::{Fence, Offset, Partition, Position, SessionId, Timestamp};
 use prometheus::Registry;
 use rusqlite::Connection;
 
-use super::metrics::{self, Metrics};
 use super::sessions::Sessions;
 use super::writes::Writes;
 use super::{FILE, MIGRATIONS, Options, reads};
 use crate::sqlite::{self, Durability, Failure, Readers, Writer};
+use crate::store::metrics::{self, Metrics};
 
 /// The store in one SQLite file.
 #[derive(Debug)]

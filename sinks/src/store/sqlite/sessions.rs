@@ -5,8 +5,8 @@ use orderly_domain::{Partition, Position, Session, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use rustc_hash::FxHashMap;
 
-use super::codes;
 use crate::sqlite::{bad, parsed, text};
+use crate::store::codes;
 
 /// A session's row.
 #[derive(Debug)]

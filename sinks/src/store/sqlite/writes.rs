@@ -4,9 +4,9 @@ use orderly_domain::port::store::{Claim, PolicyVersion};
 use orderly_domain::{Fence, Offset, Partition, port};
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::metrics::Metrics;
 use super::sessions::Sessions;
 use crate::sqlite::{Failure, commit};
+use crate::store::metrics::Metrics;
 
 /// What the writer's thread owns.
 #[derive(Debug)]

@@ -89,6 +89,7 @@ pub(super) fn exclusivity_of(code: u8) -> Option<Exclusivity> {
 mod tests {
     use rusqlite::Connection;
 
+    use super::super::{postgres, sqlite};
     use super::*;
 
     fn table(connection: &Connection, name: &str) -> Vec<(u8, String)> {
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn tables_name_the_codes() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::sqlite::migrate(&mut connection, super::super::MIGRATIONS).unwrap();
+        crate::sqlite::migrate(&mut connection, sqlite::MIGRATIONS).unwrap();
         let kinds = table(&connection, "kinds");
         assert_eq!(kinds, Kind::ALL.map(|known| (kind(known), known.as_str().to_owned())));
         let reasons = table(&connection, "reasons");
@@ -120,6 +121,19 @@ mod tests {
         for (code, name) in table(&connection, "exclusivities") {
             assert_eq!(serde_json::to_value(exclusivity_of(code).unwrap()).unwrap(), name);
         }
+    }
+
+    /// PostgreSQL's first migration names them with the same words.
+    #[test]
+    fn both_stores_have_the_same_tables() {
+        let tables = |migration: &str| {
+            let lines = migration.lines().skip_while(|line| !line.starts_with("INSERT INTO kinds"));
+            let rows = lines.take_while(|line| !line.contains("CREATE TABLE partitions"));
+            rows.filter(|line| line.contains("'") && !line.contains("CHECK")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let names = tables(sqlite::MIGRATIONS[0]);
+        assert!(names.iter().any(|line| line.contains("'session_conflict'")));
+        assert_eq!(tables(postgres::MIGRATIONS[0]), names);
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! What a PostgreSQL error lets the caller conclude.
+
+use jiff::civil::Date;
+use orderly_domain::port;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+/// Why a piece of work failed, before its `COMMIT` was sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// PostgreSQL refused, or the connection broke.
+    #[error(transparent)]
+    Postgres(#[from] Error),
+    /// The work itself did.
+    #[error(transparent)]
+    Port(#[from] port::Error),
+    /// There is no table for these days of decisions or appointments.
+    #[error("a day has no table yet")]
+    NoTable {
+        /// Days of decisions.
+        decisions: Vec<Date>,
+        /// Days of appointments.
+        appointments: Vec<Date>,
+    },
+}
+
+impl Failure {
+    /// Whether another transaction was in the way, so that the same may work on what is there now.
+    pub(super) fn is_conflict(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
+        error.code().is_some_and(|code| {
+            [
+                SqlState::UNIQUE_VIOLATION,
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::T_R_INTEGRITY_CONSTRAINT_VIOLATION,
+            ]
+            .contains(code)
+        }) || is_missing_day(error)
+    }
+
+    /// Whether a day's table that was known to be there is gone.
+    pub(super) fn is_missing_day(&self) -> bool {
+        matches!(self, Self::Postgres(error) if is_missing_day(error))
+    }
+
+    /// What the caller may conclude; `unsure` is what a broken connection means.
+    pub(super) fn told(self, unsure: impl FnOnce(String) -> port::Error) -> port::Error {
+        match self {
+            Self::Port(error) => error,
+            Self::Postgres(error) => sort(&error, unsure),
+            Self::NoTable { .. } => port::Error::DidNotHappen("a day has no table yet; try again".into()),
+        }
+    }
+
+    /// Whether the server answered, so that its connection is of use.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.as_db_error().is_some() && !error.is_closed(),
+            Self::Port(_) | Self::NoTable { .. } => true,
+        }
+    }
+}
+
+/// A row for which no partition is attached. Other checks have a name.
+fn is_missing_day(error: &Error) -> bool {
+    let Some(answer) = error.as_db_error() else { return false };
+    *answer.code() == SqlState::CHECK_VIOLATION && answer.constraint().is_none()
+}
+
+/// The meaning of an error; `otherwise` when its kind leaves that to the moment at which it came.
+pub(super) fn sort(error: &Error, otherwise: impl FnOnce(String) -> port::Error) -> port::Error {
+    let text = error.to_string();
+    let Some(answer) = error.as_db_error() else {
+        return otherwise(format!("{text}; check that PostgreSQL runs and can be reached"));
+    };
+    let class = answer.code().code().get(..2).unwrap_or_default();
+    match *answer.code() {
+        SqlState::DISK_FULL => port::Error::StorageFull(format!("{text}; free space on PostgreSQL's disk")),
+        SqlState::CHECK_VIOLATION if answer.constraint().is_some() => broken(&text),
+        SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED | SqlState::CARDINALITY_VIOLATION => broken(&text),
+        SqlState::READ_ONLY_SQL_TRANSACTION => {
+            port::Error::DidNotHappen(format!("{text}; the store's url must name the primary, not a replica"))
+        }
+        SqlState::LOCK_NOT_AVAILABLE | SqlState::QUERY_CANCELED => {
+            port::Error::DidNotHappen(format!("{text}; look for a long transaction in pg_stat_activity"))
+        }
+        // Wrong names and types: the schema is not this program's.
+        _ if class == "42" => broken(&text),
+        // The server told that the statement failed: its transaction is over.
+        _ if ["22", "23", "40", "53", "54"].contains(&class) => port::Error::DidNotHappen(text),
+        _ => otherwise(text),
+    }
+}
+
+fn broken(text: &str) -> port::Error {
+    port::Error::Corrupt(format!("{text}; check that no other program writes this database, or restore a backup"))
+}

@@ -1,0 +1,289 @@
+//! What a commit writes: the net effect of its decisions, set by set.
+
+use std::pin::pin;
+
+use deadpool_postgres::ClientWrapper;
+use futures::future::{try_join, try_join5};
+use jiff::civil::{Date, Time};
+use orderly_domain::port::store::{Commit, Committed};
+use orderly_domain::{Command, Partition, Position};
+use tokio_postgres::Statement;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::books::{Fate, Holding};
+use super::commit::Decided;
+use super::error::Failure;
+use super::rows::Known;
+use crate::store::codes;
+
+/// How far a commit takes a partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Advanced {
+    pub(super) partition: Partition,
+    pub(super) next_offset: i64,
+    pub(super) published_offset: i64,
+    /// The day of its newest decision.
+    pub(super) day: Option<Date>,
+}
+
+/// Writes everything but the decisions. All is sent at once, in this order: a number that is freed may be taken again.
+pub(super) async fn effects(client: &ClientWrapper, decided: &Decided) -> Result<(), Failure> {
+    let (sessions, ended, made) =
+        (decided.books.changed_sessions(), decided.books.holdings(Fate::Changed), decided.books.holdings(Fate::Made));
+    let upsert_sessions = client.prepare_cached(UPSERT_SESSIONS).await?;
+    let end_holdings = client.prepare_cached(END_HOLDINGS).await?;
+    let insert_holdings = client.prepare_cached(INSERT_HOLDINGS).await?;
+    let insert_tickets = client.prepare_cached(INSERT_TICKETS).await?;
+    let advance = client.prepare_cached(ADVANCE).await?;
+    let insert_days = client.prepare_cached(INSERT_DAYS).await?;
+    try_join5(
+        write_sessions(client, &upsert_sessions, &sessions),
+        write_ended(client, &end_holdings, &ended),
+        write_made(client, &insert_holdings, &made),
+        write_tickets(client, &insert_tickets, &made),
+        try_join(
+            write_advances(client, &advance, &decided.advanced),
+            write_days(client, &insert_days, &decided.new_days),
+        ),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn execute(
+    client: &ClientWrapper,
+    statement: &Statement,
+    rows: usize,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<(), Failure> {
+    if rows > 0 {
+        client.execute(statement, params).await?;
+    }
+    Ok(())
+}
+
+/// One column of a set.
+fn column<T, V>(rows: &[T], value: impl FnMut(&T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
+}
+
+const UPSERT_SESSIONS: &str = "\
+    INSERT INTO sessions (session_key, session_id, doctor_id, doctor_name, department, campus, day, start_time, end_time, \
+    timezone, capacity, release_at_us, ends_at_us, exclusivity, closed, booked, partition, changed_partition, \
+    changed_offset) \
+    SELECT * FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::date[], \
+    $8::time[], $9::time[], $10::text[], $11::int4[], $12::int8[], $13::int8[], $14::int2[], $15::bool[], $16::int4[], \
+    $17::int4[], $18::int4[], $19::int8[]) \
+    ON CONFLICT (session_key) DO UPDATE SET doctor_name = excluded.doctor_name, campus = excluded.campus, \
+    start_time = excluded.start_time, end_time = excluded.end_time, timezone = excluded.timezone, \
+    capacity = excluded.capacity, release_at_us = excluded.release_at_us, ends_at_us = excluded.ends_at_us, \
+    closed = excluded.closed, booked = excluded.booked, changed_partition = excluded.changed_partition, \
+    changed_offset = excluded.changed_offset";
+
+async fn write_sessions(client: &ClientWrapper, statement: &Statement, sessions: &[&Known]) -> Result<(), Failure> {
+    let keys: Vec<i64> = column(sessions, |known| known.key);
+    let ids: Vec<&str> = column(sessions, |known| known.state.session.session_id.as_str());
+    let doctors: Vec<&str> = column(sessions, |known| known.state.session.doctor_id.as_str());
+    let doctor_names: Vec<&str> = column(sessions, |known| known.state.session.doctor_name.as_str());
+    let departments: Vec<&str> = column(sessions, |known| known.state.session.department.as_str());
+    let campuses: Vec<&str> = column(sessions, |known| known.state.session.campus.as_str());
+    let days: Vec<Date> = column(sessions, |known| known.state.session.day);
+    let starts: Vec<Time> = column(sessions, |known| known.state.session.start);
+    let ends: Vec<Time> = column(sessions, |known| known.state.session.end);
+    let timezones: Vec<&str> = column(sessions, |known| known.state.session.timezone.as_str());
+    let capacities: Vec<i32> = column(sessions, |known| known.state.session.capacity.cast_signed());
+    let releases: Vec<i64> = column(sessions, |known| known.state.session.release_at.as_micros());
+    let ends_at: Vec<i64> = column(sessions, |known| known.state.session.ends_at.as_micros());
+    let rules: Vec<i16> = column(sessions, |known| codes::exclusivity(known.state.session.exclusivity).into());
+    let closed: Vec<bool> = column(sessions, |known| known.state.closed);
+    let booked: Vec<i32> = column(sessions, |known| known.state.booked.cast_signed());
+    let partitions: Vec<i32> = column(sessions, |known| known.partition.into());
+    let changed_partitions: Vec<i32> = column(sessions, |known| known.state.changed_at.partition.into());
+    let changed_offsets: Vec<i64> = column(sessions, |known| known.state.changed_at.offset.cast_signed());
+    execute(
+        client,
+        statement,
+        sessions.len(),
+        &[
+            &keys,
+            &ids,
+            &doctors,
+            &doctor_names,
+            &departments,
+            &campuses,
+            &days,
+            &starts,
+            &ends,
+            &timezones,
+            &capacities,
+            &releases,
+            &ends_at,
+            &rules,
+            &closed,
+            &booked,
+            &partitions,
+            &changed_partitions,
+            &changed_offsets,
+        ],
+    )
+    .await
+}
+
+const END_HOLDINGS: &str = "\
+    UPDATE appointments AS a SET status = ended.status, changed_partition = ended.changed_partition, \
+    changed_offset = ended.changed_offset, cause = ended.cause \
+    FROM unnest($1::date[], $2::int4[], $3::int8[], $4::int2[], $5::int4[], $6::int8[], $7::text[]) \
+    AS ended (day, partition, log_offset, status, changed_partition, changed_offset, cause) \
+    WHERE a.day BETWEEN $8 AND $9 AND a.day = ended.day AND a.partition = ended.partition \
+    AND a.log_offset = ended.log_offset";
+
+async fn write_ended(client: &ClientWrapper, statement: &Statement, ended: &[&Holding]) -> Result<(), Failure> {
+    let days: Vec<Date> = column(ended, |holding| holding.day);
+    let partitions: Vec<i32> = column(ended, |holding| holding.position.partition.into());
+    let offsets: Vec<i64> = column(ended, |holding| holding.position.offset.cast_signed());
+    let statuses: Vec<i16> = column(ended, |holding| codes::status(holding.status).into());
+    let changed_partitions: Vec<i32> = column(ended, |holding| holding.changed_at.partition.into());
+    let changed_offsets: Vec<i64> = column(ended, |holding| holding.changed_at.offset.cast_signed());
+    let causes: Vec<Option<&str>> = column(ended, |holding| holding.cause.as_deref());
+    let (since, until) = (days.iter().min().copied(), days.iter().max().copied());
+    let params: [&(dyn ToSql + Sync); 9] =
+        [&days, &partitions, &offsets, &statuses, &changed_partitions, &changed_offsets, &causes, &since, &until];
+    execute(client, statement, ended.len(), &params).await
+}
+
+const INSERT_HOLDINGS: &str = "\
+    INSERT INTO appointments (day, partition, log_offset, session_key, number, patient_id, ticket_id, scope, status, \
+    changed_partition, changed_offset, cause) \
+    SELECT * FROM unnest($1::date[], $2::int4[], $3::int8[], $4::int8[], $5::int4[], $6::text[], $7::bytea[], \
+    $8::text[], $9::int2[], $10::int4[], $11::int8[], $12::text[])";
+
+async fn write_made(client: &ClientWrapper, statement: &Statement, made: &[&Holding]) -> Result<(), Failure> {
+    let days: Vec<Date> = column(made, |holding| holding.day);
+    let partitions: Vec<i32> = column(made, |holding| holding.position.partition.into());
+    let offsets: Vec<i64> = column(made, |holding| holding.position.offset.cast_signed());
+    let keys: Vec<i64> = column(made, |holding| holding.session_key);
+    let numbers: Vec<i32> = column(made, |holding| holding.number.cast_signed());
+    let patients: Vec<&str> = column(made, |holding| holding.patient_id.as_str());
+    let tickets: Vec<&[u8]> = made.iter().map(|holding| &holding.ticket.as_bytes()[..]).collect();
+    let scopes: Vec<Option<&str>> = column(made, |holding| holding.scope.as_deref());
+    let statuses: Vec<i16> = column(made, |holding| codes::status(holding.status).into());
+    let changed_partitions: Vec<i32> = column(made, |holding| holding.changed_at.partition.into());
+    let changed_offsets: Vec<i64> = column(made, |holding| holding.changed_at.offset.cast_signed());
+    let causes: Vec<Option<&str>> = column(made, |holding| holding.cause.as_deref());
+    let params: [&(dyn ToSql + Sync); 12] = [
+        &days,
+        &partitions,
+        &offsets,
+        &keys,
+        &numbers,
+        &patients,
+        &tickets,
+        &scopes,
+        &statuses,
+        &changed_partitions,
+        &changed_offsets,
+        &causes,
+    ];
+    execute(client, statement, made.len(), &params).await
+}
+
+const INSERT_TICKETS: &str = "\
+    INSERT INTO tickets (ticket_id, day, partition, log_offset) \
+    SELECT * FROM unnest($1::bytea[], $2::date[], $3::int4[], $4::int8[])";
+
+async fn write_tickets(client: &ClientWrapper, statement: &Statement, made: &[&Holding]) -> Result<(), Failure> {
+    let tickets: Vec<&[u8]> = made.iter().map(|holding| &holding.ticket.as_bytes()[..]).collect();
+    let days: Vec<Date> = column(made, |holding| holding.day);
+    let partitions: Vec<i32> = column(made, |holding| holding.position.partition.into());
+    let offsets: Vec<i64> = column(made, |holding| holding.position.offset.cast_signed());
+    execute(client, statement, made.len(), &[&tickets, &days, &partitions, &offsets]).await
+}
+
+const ADVANCE: &str = "\
+    UPDATE partitions AS p SET next_offset = advanced.next_offset, \
+    published_offset = GREATEST(p.published_offset, advanced.published_offset), day = advanced.day \
+    FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::date[]) \
+    AS advanced (partition, next_offset, published_offset, day) WHERE p.partition = advanced.partition";
+
+async fn write_advances(client: &ClientWrapper, statement: &Statement, advanced: &[Advanced]) -> Result<(), Failure> {
+    let partitions: Vec<i32> = column(advanced, |advance| advance.partition.into());
+    let next: Vec<i64> = column(advanced, |advance| advance.next_offset);
+    let published: Vec<i64> = column(advanced, |advance| advance.published_offset);
+    let days: Vec<Option<Date>> = column(advanced, |advance| advance.day);
+    execute(client, statement, advanced.len(), &[&partitions, &next, &published, &days]).await
+}
+
+const INSERT_DAYS: &str = "\
+    INSERT INTO decision_days (partition, first_offset, day) SELECT * FROM unnest($1::int4[], $2::int8[], $3::date[])";
+
+async fn write_days(client: &ClientWrapper, statement: &Statement, days: &[(Position, Date)]) -> Result<(), Failure> {
+    let partitions: Vec<i32> = column(days, |(first, _)| first.partition.into());
+    let offsets: Vec<i64> = column(days, |(first, _)| first.offset.cast_signed());
+    let dates: Vec<Date> = column(days, |(_, day)| *day);
+    execute(client, statement, days.len(), &[&partitions, &offsets, &dates]).await
+}
+
+const COPY_DECISIONS: &str = "\
+    COPY decisions (partition, day, log_offset, logged_at_us, decided_at_us, kind, outcome, reason, number, ticket_id, \
+    session_key, patient_id, first_offset, appointment_day, corrected) FROM STDIN (FORMAT binary)";
+
+const DECISION_TYPES: &[Type] = &[
+    Type::INT4,
+    Type::DATE,
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::INT2,
+    Type::INT2,
+    Type::INT2,
+    Type::INT4,
+    Type::BYTEA,
+    Type::INT8,
+    Type::TEXT,
+    Type::INT8,
+    Type::DATE,
+    Type::BOOL,
+];
+
+/// Sends the decisions, in the order of partitions and offsets, and then calls `before_commit` and commits. When the answer
+/// tells of the decisions that they failed, the `COMMIT` behind them did nothing.
+pub(super) async fn decisions_and_commit(
+    client: &ClientWrapper,
+    commit: &Commit,
+    decided: &Decided,
+    order: impl Iterator<Item = usize>,
+    before_commit: impl FnOnce(),
+) -> Result<(), Failure> {
+    let copy = client.prepare_cached(COPY_DECISIONS).await?;
+    let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, DECISION_TYPES));
+    for index in order {
+        let (decision, answer, place) = (&commit.decisions[index], &decided.answers[index], &decided.places[index]);
+        let Committed { position, outcome, .. } = answer;
+        let patient = decision.command.as_ref().and_then(Command::patient_id).map(|patient| patient.as_str());
+        writer
+            .as_mut()
+            .write(&[
+                &i32::from(position.partition),
+                &place.day,
+                &position.offset.cast_signed(),
+                &answer.logged_at.as_micros(),
+                &answer.decided_at.as_micros(),
+                &i16::from(codes::kind(answer.kind)),
+                &codes::outcome(*outcome).map(i16::from),
+                &outcome.reason().map(|reason| i16::from(codes::reason(reason))),
+                &outcome.number().map(u32::cast_signed),
+                &answer.ticket.as_ref().map(|ticket| &ticket.as_bytes()[..]),
+                &place.session_key,
+                &patient,
+                &answer.first.map(u64::cast_signed),
+                &place.appointment_day,
+                &answer.corrected,
+            ])
+            .await?;
+    }
+    before_commit();
+    try_join(writer.as_mut().finish(), client.batch_execute("COMMIT")).await?;
+    Ok(())
+}
+
