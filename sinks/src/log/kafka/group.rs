@@ -40,13 +40,23 @@ const MISSING_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked for, and how long that may take.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Joins the group and reads for `inbox` until that is closed. `running` is dropped at the very end.
+/// How a reader gets its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Membership {
+    /// The group assigns them.
+    Member,
+    /// The reader names them, and takes them from nobody.
+    Onlooker,
+}
+
+/// Joins the group, or looks on, and reads for `inbox` until that is closed. `running` is dropped at the very end.
 ///
 /// # Errors
 /// `DidNotHappen` when the client cannot be made.
 pub(super) fn join(
     options: &Options,
     inbox: &Arc<Inbox>,
+    membership: Membership,
     read_ahead_records: IntGauge,
     running: watch::Receiver<()>,
 ) -> Result<()> {
@@ -72,10 +82,13 @@ pub(super) fn join(
         .set("queued.max.messages.kbytes", CLIENT_READ_AHEAD_KB)
         .set("fetch.message.max.bytes", (partition_bytes / 2).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX).to_string());
     let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|error| failed(&error))?;
-    consumer.subscribe(&[&options.topic]).map_err(|error| failed(&error))?;
+    if membership == Membership::Member {
+        consumer.subscribe(&[&options.topic]).map_err(|error| failed(&error))?;
+    }
     let group = Group {
         consumer,
         inbox: Arc::clone(inbox),
+        membership,
         topic: options.topic.clone(),
         partition_bytes,
         revoke_timeout: options.revoke_timeout,
@@ -100,6 +113,7 @@ pub(super) fn join(
 struct Group {
     consumer: BaseConsumer<Context>,
     inbox: Arc<Inbox>,
+    membership: Membership,
     topic: String,
     /// How much is held of a partition before it is paused.
     partition_bytes: usize,
@@ -219,7 +233,11 @@ impl Group {
     }
 
     fn assign(&self, list: &TopicPartitionList) {
-        if let Err(error) = self.consumer.incremental_assign(list) {
+        let assigned = match self.membership {
+            Membership::Member => self.consumer.incremental_assign(list),
+            Membership::Onlooker => self.consumer.assign(list),
+        };
+        if let Err(error) = assigned {
             self.inbox
                 .fail(format!("Kafka's client would not read the partitions it was given ({error}); start again"));
         }

@@ -27,6 +27,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::kafka::{Producer, Watermarks};
+use group::Membership;
 use measures::Measures;
 pub use options::Options;
 use reader::Reader;
@@ -60,6 +61,13 @@ impl Log {
         let watermarks = Watermarks::new(&connection, &options.topic, options.partitions)?;
         let producer = Producer::start(&connection, &topic, options.limits(), Box::new(measures.clone()))?;
         Ok(Self { options, producer, watermarks, measures, readers: watch::Sender::new(()) })
+    }
+
+    fn read_as(&self, membership: Membership) -> Result<Reader> {
+        let inbox = Arc::default();
+        let gauge = self.measures.read_ahead_records.clone();
+        group::join(&self.options, &inbox, membership, gauge, self.readers.subscribe())?;
+        Ok(Reader { inbox, watermarks: self.watermarks.clone() })
     }
 
     /// Why records may not get through now, as far as is known: brokers that cannot be reached, or a producer that had to
@@ -115,10 +123,13 @@ impl IntentLog for Log {
     }
 
     async fn reader(&self) -> Result<Box<dyn LogReader>> {
-        let inbox = Arc::default();
-        let gauge = self.measures.read_ahead_records.clone();
-        group::join(&self.options, &inbox, gauge, self.readers.subscribe())?;
-        Ok(Box::new(Reader { inbox, watermarks: self.watermarks.clone() }))
+        Ok(Box::new(self.read_as(Membership::Member)?))
+    }
+
+    async fn scan(&self, from: &[(Partition, Offset)]) -> Result<Box<dyn LogReader>> {
+        let mut reader = self.read_as(Membership::Onlooker)?;
+        reader.seek(from).await?;
+        Ok(Box::new(reader))
     }
 
     async fn trim(&self, _before: Timestamp, _decided: &[(Partition, Offset)]) -> Result<u64> {
