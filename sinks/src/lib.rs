@@ -6,5 +6,6 @@ pub mod fanout;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+mod redis;
 mod sqlite;
 pub mod store;

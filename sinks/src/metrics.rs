@@ -13,6 +13,18 @@ pub const LOG_STORAGE_FULL_TOTAL: &str = "orderly_log_storage_full_total";
 /// Size of the embedded intent log with its write-ahead log, in bytes.
 pub const LOG_SIZE_BYTES: &str = "orderly_log_size_bytes";
 
+/// How long calls of the ledger's scripts in Redis took, waits included, in seconds.
+pub const LEDGER_CALL_SECONDS: &str = "orderly_ledger_call_seconds";
+/// How many commands one call of the ledger in Redis had.
+pub const LEDGER_CALL_COMMANDS: &str = "orderly_ledger_call_commands";
+/// Sessions in Redis whose version is remembered in process.
+pub const LEDGER_KNOWN_SESSIONS: &str = "orderly_ledger_known_sessions";
+
+/// How long it took to hand a batch to Redis for the fan-out, in seconds.
+pub const FANOUT_PUBLISH_SECONDS: &str = "orderly_fanout_publish_seconds";
+/// Times that the fan-out's reader may have missed something and told its subscribers so.
+pub const FANOUT_GAPS_TOTAL: &str = "orderly_fanout_gaps_total";
+
 /// How long commits of the embedded store took, from their start to the disk, in seconds.
 pub const STORE_COMMIT_SECONDS: &str = "orderly_store_commit_seconds";
 /// How many decisions one commit of the embedded store had.

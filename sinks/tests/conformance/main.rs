@@ -4,4 +4,5 @@ mod analytics;
 mod fanout;
 mod ledger;
 mod log;
+mod redis;
 mod store;
