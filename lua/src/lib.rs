@@ -1,1 +1,65 @@
 //! The scripts that decide inside Redis, composed at build time, and their loader.
+
+use std::sync::LazyLock;
+
+use redis::aio::ConnectionLike;
+use redis::{FromRedisValue, RedisResult, ToRedisArgs};
+
+/// Declares a script by its file in `commands/`: the part of the name before the dash, and its number of keys.
+macro_rules! script {
+    ($(#[$doc:meta])* $name:ident, $file:literal, $keys:literal) => {
+        $(#[$doc])*
+        pub static $name: LazyLock<Script<$keys>> = LazyLock::new(|| Script {
+            name: $file,
+            script: redis::Script::new(include_str!(concat!(env!("OUT_DIR"), "/", $file, "-", $keys, ".lua"))),
+        });
+    };
+}
+
+script!(
+    /// Decides and applies commands of one department's day: `commands/apply-6.lua`.
+    APPLY, "apply", 6
+);
+script!(
+    /// Replaces what is known of a session: `commands/restore-6.lua`.
+    RESTORE, "restore", 6
+);
+script!(
+    /// Adds a batch to a stream: `commands/publish-2.lua`.
+    PUBLISH, "publish", 2
+);
+
+/// A script with so many keys.
+#[derive(Debug)]
+pub struct Script<const KEYS: usize> {
+    name: &'static str,
+    script: redis::Script,
+}
+
+impl<const KEYS: usize> Script<KEYS> {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Calls it by its SHA; where the server does not know it, loads it and calls again.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn call<T: FromRedisValue>(
+        &self,
+        connection: &mut impl ConnectionLike,
+        keys: &[String; KEYS],
+        args: &[impl ToRedisArgs],
+    ) -> RedisResult<T> {
+        let mut call = self.script.prepare_invoke();
+        keys.iter().for_each(|key| {
+            call.key(key);
+        });
+        args.iter().for_each(|arg| {
+            call.arg(arg);
+        });
+        call.invoke_async(connection).await
+    }
+}

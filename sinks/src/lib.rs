@@ -8,5 +8,6 @@ mod kafka;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+mod redis;
 mod sqlite;
 pub mod store;

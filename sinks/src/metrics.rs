@@ -20,6 +20,18 @@ pub const LOG_PRODUCER_RESTARTED_TOTAL: &str = "orderly_log_producer_restarted_t
 /// Records that were read from the intent log on Kafka and not handed out yet.
 pub const LOG_READ_AHEAD_RECORDS: &str = "orderly_log_read_ahead_records";
 
+/// How long calls of the ledger's scripts in Redis took, waits included, in seconds.
+pub const LEDGER_CALL_SECONDS: &str = "orderly_ledger_call_seconds";
+/// How many commands one call of the ledger in Redis had.
+pub const LEDGER_CALL_COMMANDS: &str = "orderly_ledger_call_commands";
+/// Sessions in Redis whose version is remembered in process.
+pub const LEDGER_KNOWN_SESSIONS: &str = "orderly_ledger_known_sessions";
+
+/// How long it took to hand a batch to Redis for the fan-out, in seconds.
+pub const FANOUT_PUBLISH_SECONDS: &str = "orderly_fanout_publish_seconds";
+/// Times that the fan-out's reader may have missed something and told its subscribers so.
+pub const FANOUT_GAPS_TOTAL: &str = "orderly_fanout_gaps_total";
+
 /// How long commits of the embedded store took, from their start to the disk, in seconds.
 pub const STORE_COMMIT_SECONDS: &str = "orderly_store_commit_seconds";
 /// How many decisions one commit of the embedded store had.

@@ -25,7 +25,7 @@ macro_rules! suite {
         #[test]
         fn answers_as_the_rules_do() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it can be built");
-            crate::ledger::answers_as_the_rules_do(&runtime, || $open);
+            crate::ledger::answers_as_the_rules_do(&runtime, async || $open);
         }
         crate::ledger::suite!($open;
             undoes_what_the_store_refused, forgets_days_that_are_past, restores_one_session_and_leaves_the_others,
@@ -41,6 +41,8 @@ macro_rules! suite {
     };
 }
 pub(crate) use suite;
+
+mod redis;
 
 mod memory {
     crate::ledger::suite!(orderly_sinks::ledger::memory::Ledger::default());
@@ -247,11 +249,11 @@ fn position(offset: u64) -> Position {
     Position { partition: 0, offset }
 }
 
-pub(crate) fn answers_as_the_rules_do<L: Ledger>(runtime: &tokio::runtime::Runtime, open: impl Fn() -> L) {
+pub(crate) fn answers_as_the_rules_do<L: Ledger>(runtime: &tokio::runtime::Runtime, open: impl AsyncFn() -> L) {
     let steps = prop::collection::vec(step(), 1..30);
     proptest!(ProptestConfig::with_cases(200), |(steps in steps)| {
         runtime.block_on(async {
-            let mut ledger = open();
+            let mut ledger = open().await;
             let mut model = Model::default();
             for step in steps {
                 match step {
@@ -261,7 +263,7 @@ pub(crate) fn answers_as_the_rules_do<L: Ledger>(runtime: &tokio::runtime::Runti
                         ledger.undo(&refused).await.expect("it can be undone");
                     }
                     Step::Restart => {
-                        ledger = open();
+                        ledger = open().await;
                         let snapshots = model.kept.values().map(|snapshot| (FENCE, snapshot.clone())).collect();
                         ledger.restore(snapshots).await.expect("it can be restored");
                     }

@@ -5,4 +5,5 @@ mod fanout;
 mod feed;
 mod ledger;
 mod log;
+mod redis;
 mod store;

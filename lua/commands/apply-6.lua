@@ -1,0 +1,242 @@
+-- Decides commands of one department's day in order, as `DepartmentDay` in domain/src/inventory.rs does, and applies
+-- them. Nothing is written when a session is fenced or lost.
+--
+-- KEYS   1 sessions, 2 tickets, 3 patients, 4 bookings, 5 free, 6 calls: see includes/records.lua
+-- ARGV   1 caller, 2 number of the call, 3 how many sessions follow
+--        then for each session: its id, its doctor, the caller's fence, and the version that the caller saw last, or
+--        an empty string when it does not know the session
+--        then for each command: kind, index of its session (from 1), offset, logged_at, and
+--          b  book             ticket, patient
+--          c  cancel           ticket, patient
+--          o  open             capacity, release_at, ends_at, scope
+--          x  close
+--          r  change capacity  capacity
+--          u  undo a booking   ticket
+--          f  undo an opening
+-- Reply  {"OK", caller, number, versions, answers}: the version of each session (0 when it is not there), and for each
+--        command "offset outcome", where outcome is one of
+--          booked NUMBER, booked NUMBER UNTIL, sold_out UNTIL, repeat OFFSET, cancelled NUMBER, applied, or a reason
+--        UNTIL is the session's end, told when it has no number left.
+--        {"FENCED", caller, number, index}: a later takeover has that session
+--        {"LOST", caller, number, index}: that session is not what the caller knows
+--        {"OVERTAKEN", caller, number}: a later call of the caller came first
+--- @include "call"
+
+local caller, call_number, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local entries, sessions, dirty = {}, {}, {}
+
+check_types()
+if is_overtaken(caller, call_number) then return {'OVERTAKEN', caller, call_number} end
+for index = 1, count do
+  local at = index * 4
+  local entry = {id = ARGV[at], doctor = ARGV[at + 1], fence = tonumber(ARGV[at + 2]), version = tonumber(ARGV[at + 3])}
+  local stored = read_session(entry.id)
+  -- Takeovers of two doctors are of two partitions, and cannot be compared.
+  local same = stored and stored.doctor == entry.doctor
+  if same and stored.fence > entry.fence then return {'FENCED', caller, call_number, index} end
+  local older = same and stored.fence < entry.fence
+  if entry.version then
+    if not same or older or stored.state == 'r' or stored.version < entry.version then
+      return {'LOST', caller, call_number, index}
+    end
+  elseif same and stored.state == 'r' and not older then
+    return {'LOST', caller, call_number, index}
+  end
+  -- What is left of an earlier takeover and was not restored is not there.
+  if older then stored = nil end
+  entries[index] = entry
+  if sessions[entry.id] == nil or older then sessions[entry.id] = stored or false end
+end
+mark_call(caller, call_number)
+
+local function change(session)
+  session.version = session.version + 1
+  dirty[session.id] = session
+end
+
+local function session_of(entry)
+  local session = sessions[entry.id]
+  return session and session.doctor == entry.doctor and session or nil
+end
+
+local function is_full(session)
+  return session.taken >= session.capacity
+end
+
+local function booked(session, number)
+  local answer = string.format('booked %.0f', number)
+  if is_full(session) then answer = answer .. ' ' .. session.ends_at end
+  return answer
+end
+
+local function take_lowest(session)
+  session.taken = session.taken + 1
+  if session.taken > session.top then
+    session.top = session.taken
+    return session.top
+  end
+  local from, to = bounds(session.id)
+  local lowest = redis.call('ZRANGEBYLEX', KEYS[5], from, to, 'LIMIT', 0, 1)[1]
+  redis.call('ZREM', KEYS[5], lowest)
+  return (struct.unpack('>I4', lowest, #session.id + 2))
+end
+
+local function free_number(session, number)
+  session.taken = session.taken - 1
+  if number < session.top then
+    redis.call('ZADD', KEYS[5], 0, member(session.id, struct.pack('>I4', number)))
+    return
+  end
+  repeat
+    session.top = session.top - 1
+    local all_taken = session.taken == session.top
+  until all_taken or redis.call('ZREM', KEYS[5], member(session.id, struct.pack('>I4', session.top))) == 0
+end
+
+-- Gives a ticket's number back, if it holds one.
+local function release(session, ticket, held)
+  if not held.active then return end
+  held.active = false
+  write_ticket(ticket, held)
+  free_number(session, held.number)
+  leave(held)
+end
+
+local function book(entry, offset, logged_at, ticket, patient)
+  local session = session_of(entry)
+  if not session then return 'unknown_session' end
+  local held = read_ticket(ticket)
+  if held and held.session == session.id and held.patient == patient then
+    if held.booked_at == offset then return booked(session, held.number) end
+    return 'repeat ' .. held.booked_at
+  end
+  if session.state == '1' then return 'session_closed' end
+  if logged_at < session.release_at then return 'not_released' end
+  if logged_at >= session.ends_at then return 'expired' end
+  if is_full(session) then return 'sold_out ' .. session.ends_at end
+  if held then return 'duplicate' end
+  local holder = patient_in_scope(session.scope, session.id, patient)
+  if holder and redis.call('SADD', KEYS[3], holder) == 0 then return 'already_booked' end
+  local number = take_lowest(session)
+  redis.call('ZADD', KEYS[4], 0, member(session.id, ticket))
+  write_ticket(ticket, {
+    active = true, number = number, booked_at = offset, scope = session.scope, session = session.id, patient = patient,
+  })
+  change(session)
+  return booked(session, number)
+end
+
+local function cancel(entry, logged_at, ticket, patient)
+  local session = session_of(entry)
+  if not session then return 'unknown_session' end
+  local held = read_ticket(ticket)
+  if not held or held.session ~= session.id or held.patient ~= patient then return 'not_booked' end
+  if held.active then
+    if logged_at >= session.ends_at then return 'expired' end
+    release(session, ticket, held)
+    change(session)
+  end
+  return string.format('cancelled %.0f', held.number)
+end
+
+local function open(entry, logged_at, capacity, release_at, ends_at, scope)
+  if logged_at >= ends_at then return 'expired' end
+  local session = sessions[entry.id]
+  if not session then
+    forget_bookings(entry.id)
+    session = {id = entry.id, fence = entry.fence, version = 0, taken = 0, top = 0, scope = scope, doctor = entry.doctor}
+    sessions[entry.id] = session
+  elseif session.doctor ~= entry.doctor then
+    return 'session_conflict'
+  elseif session.top > capacity then
+    return 'below_booked'
+  end
+  -- The rule under which a session was opened first stays with it: appointments were made under it.
+  session.capacity, session.release_at, session.ends_at, session.state = capacity, release_at, ends_at, '0'
+  change(session)
+  return 'applied'
+end
+
+local function close(entry)
+  local session = session_of(entry)
+  if not session then return 'unknown_session' end
+  local from, to = bounds(session.id)
+  for _, booking in ipairs(session.top > 0 and redis.call('ZRANGEBYLEX', KEYS[4], from, to) or {}) do
+    local ticket = string.sub(booking, #session.id + 2)
+    local held = read_ticket(ticket)
+    if held and held.active and held.session == session.id then
+      held.active = false
+      write_ticket(ticket, held)
+      leave(held)
+    end
+  end
+  redis.call('ZREMRANGEBYLEX', KEYS[5], from, to)
+  session.taken, session.top, session.state = 0, 0, '1'
+  change(session)
+  return 'applied'
+end
+
+local function change_capacity(entry, capacity)
+  local session = session_of(entry)
+  if not session then return 'unknown_session' end
+  if session.state == '1' then return 'session_closed' end
+  if session.top > capacity then return 'below_booked' end
+  session.capacity = capacity
+  change(session)
+  return 'applied'
+end
+
+local function undo_booking(entry, ticket)
+  local session = session_of(entry)
+  local held = session and read_ticket(ticket)
+  if held and held.session == session.id then
+    release(session, ticket, held)
+    redis.call('HDEL', KEYS[2], ticket)
+    redis.call('ZREM', KEYS[4], member(session.id, ticket))
+    change(session)
+  end
+  return 'applied'
+end
+
+local function undo_opening(entry)
+  if session_of(entry) then
+    forget_bookings(entry.id)
+    redis.call('HDEL', KEYS[1], entry.id)
+    sessions[entry.id], dirty[entry.id] = false, nil
+  end
+  return 'applied'
+end
+
+local answers = {}
+local at = 4 + count * 4
+while ARGV[at] do
+  local kind, entry, offset, logged_at = ARGV[at], entries[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]
+  local a, b, c, d = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
+  local answer
+  if kind == 'b' then
+    answer, at = book(entry, offset, logged_at, a, b), at + 6
+  elseif kind == 'c' then
+    answer, at = cancel(entry, logged_at, a, b), at + 6
+  elseif kind == 'o' then
+    answer, at = open(entry, logged_at, tonumber(a), b, c, d), at + 8
+  elseif kind == 'x' then
+    answer, at = close(entry), at + 4
+  elseif kind == 'r' then
+    answer, at = change_capacity(entry, tonumber(a)), at + 5
+  elseif kind == 'u' then
+    answer, at = undo_booking(entry, a), at + 5
+  elseif kind == 'f' then
+    answer, at = undo_opening(entry), at + 4
+  else
+    error('CORRUPT no such kind of command: ' .. tostring(kind))
+  end
+  answers[#answers + 1] = offset .. ' ' .. answer
+end
+
+for _, session in pairs(dirty) do write_session(session) end
+local versions = {}
+for index, entry in ipairs(entries) do
+  local session = session_of(entry)
+  versions[index] = session and session.version or 0
+end
+return {'OK', caller, call_number, versions, answers}

@@ -1,0 +1,18 @@
+-- Adds a batch to a stream under the next number, so that a reader knows whether one was lost between two.
+--
+-- KEYS   1 the stream, 2 the place: "life number" of the newest entry
+-- ARGV   1 about how many batches the stream keeps, 2 the batch
+-- Reply  the id of the new entry
+--
+-- An entry has the fields `n`, its place, and `b`, the batch. The life is the server's time when the first entry came, so
+-- that a stream that was lost and begun anew is another one; the number counts 1, 2, 3, … in it.
+local place = redis.call('GET', KEYS[2])
+redis.call('XLEN', KEYS[1])
+local life, number = string.match(place or '', '^(%d+) (%d+)$')
+if not life then
+  local now = redis.call('TIME')
+  life, number = string.format('%s%06d', now[1], tonumber(now[2])), 0
+end
+place = string.format('%s %.0f', life, tonumber(number) + 1)
+redis.call('SET', KEYS[2], place)
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'n', place, 'b', ARGV[2])

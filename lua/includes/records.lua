@@ -1,0 +1,87 @@
+-- What is kept of a department's day. Numbers are Lua's: exact up to 2^53, which fences and versions never reach.
+-- Moments are strings of 20 digits that sort as the moments do, and offsets are only ever compared for equality.
+--
+-- KEYS[1] sessions  hash  session -> "fence version capacity taken top state scope release_at ends_at doctor"
+--                         top is the highest number that is taken; state is 0 open, 1 closed, r being restored
+-- KEYS[2] tickets   hash  ticket -> "active number booked_at scope session\npatient", of every booking ever made
+-- KEYS[3] patients  set   who holds an active appointment, by scope
+-- KEYS[4] bookings  zset  "session\0ticket", all with score 0: a session's tickets
+-- KEYS[5] free      zset  "session\0number" (4 bytes, big endian), all with score 0: numbers below top that are free
+-- KEYS[6] calls     hash  caller -> its last call
+
+local SESSION = '^(%d+) (%d+) (%d+) (%d+) (%d+) ([01r]) ([dsn]) (%d+) (%d+) (.*)$'
+local TICKET = '^([01]) (%d+) (%d+) ([dsn]) ([^\n]*)\n(.*)$'
+
+local function read_session(id)
+  local text = redis.call('HGET', KEYS[1], id)
+  if not text then return nil end
+  local fence, version, capacity, taken, top, state, scope, release_at, ends_at, doctor = string.match(text, SESSION)
+  if not fence then error('CORRUPT the record of session ' .. id .. ' cannot be read') end
+  return {
+    id = id, fence = tonumber(fence), version = tonumber(version), capacity = tonumber(capacity),
+    taken = tonumber(taken), top = tonumber(top), state = state, scope = scope, release_at = release_at,
+    ends_at = ends_at, doctor = doctor,
+  }
+end
+
+local function write_session(session)
+  redis.call('HSET', KEYS[1], session.id, string.format('%.0f %.0f %.0f %.0f %.0f %s %s %s %s %s', session.fence,
+    session.version, session.capacity, session.taken, session.top, session.state, session.scope, session.release_at,
+    session.ends_at, session.doctor))
+end
+
+local function read_ticket(ticket)
+  local text = redis.call('HGET', KEYS[2], ticket)
+  if not text then return nil end
+  local active, number, booked_at, scope, session, patient = string.match(text, TICKET)
+  if not active then error('CORRUPT the record of a ticket cannot be read') end
+  return {
+    active = active == '1', number = tonumber(number), booked_at = booked_at, scope = scope, session = session,
+    patient = patient,
+  }
+end
+
+local function write_ticket(ticket, held)
+  redis.call('HSET', KEYS[2], ticket, string.format('%s %.0f %s %s ', held.active and '1' or '0', held.number,
+    held.booked_at, held.scope) .. held.session .. '\n' .. held.patient)
+end
+
+-- The member of a zset that belongs to a session; no id has a control character.
+local function member(session_id, rest)
+  return session_id .. '\0' .. rest
+end
+
+-- The bounds of a session's members.
+local function bounds(session_id)
+  return '[' .. session_id .. '\0', '(' .. session_id .. '\1'
+end
+
+-- The patient inside the scope in which there may be one appointment; nil where there is no limit.
+local function patient_in_scope(scope, session_id, patient)
+  if scope == 'd' then return 'd\n' .. patient end
+  if scope == 's' then return 's' .. session_id .. '\n' .. patient end
+  return nil
+end
+
+local function leave(held)
+  local holder = patient_in_scope(held.scope, held.session, held.patient)
+  if holder then redis.call('SREM', KEYS[3], holder) end
+end
+
+-- Forgets a session's bookings, and all who hold numbers in it. Its record is the caller's affair.
+local function forget_bookings(session_id)
+  local from, to = bounds(session_id)
+  repeat
+    local found = redis.call('ZRANGEBYLEX', KEYS[4], from, to, 'LIMIT', 0, 1000)
+    for _, booking in ipairs(found) do
+      local ticket = string.sub(booking, #session_id + 2)
+      local held = read_ticket(ticket)
+      if held and held.session == session_id then
+        if held.active then leave(held) end
+        redis.call('HDEL', KEYS[2], ticket)
+      end
+    end
+    if #found > 0 then redis.call('ZREM', KEYS[4], unpack(found)) end
+  until #found < 1000
+  redis.call('ZREMRANGEBYLEX', KEYS[5], from, to)
+end

@@ -1,0 +1,88 @@
+//! An entry of the stream.
+
+use std::sync::Arc;
+
+use orderly_domain::port::store::Committed;
+use redis::streams::StreamId;
+
+/// An entry's id: the server's milliseconds, and a number among the entries of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id(u64, u64);
+
+impl Id {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (millis, number) = text.split_once('-')?;
+        Some(Self(millis.parse().ok()?, number.parse().ok()?))
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+/// Which entry it is in the stream's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    life: u64,
+    number: u64,
+}
+
+impl Place {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (life, number) = text.split_once(' ')?;
+        Some(Self { life: life.parse().ok()?, number: number.parse().ok()? })
+    }
+
+    /// Whether nothing lies between an entry at `before` and this one. The first of a life follows nothing.
+    pub(super) fn follows(self, before: Option<Self>) -> bool {
+        match before {
+            Some(before) => self.life == before.life && self.number == before.number + 1,
+            None => self.number == 1,
+        }
+    }
+
+    /// Whether a stream whose newest entry is at `newest` may have had this one.
+    pub(super) fn is_reached_by(self, newest: Option<Self>) -> bool {
+        newest.is_some_and(|newest| self.life == newest.life && self.number <= newest.number)
+    }
+}
+
+/// Where an entry lies.
+pub(super) fn locate(entry: &StreamId) -> Option<(Id, Option<Place>)> {
+    let place = entry.get::<String>("n").and_then(|text| Place::parse(&text));
+    Some((Id::parse(&entry.id)?, place))
+}
+
+/// What an entry holds; `None` when it was not written by a fan-out.
+pub(super) fn batch(entry: &StreamId) -> Option<Arc<[Committed]>> {
+    let bytes: Vec<u8> = entry.get("b")?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_follows_what() {
+        let place = |life, number| Place { life, number };
+        assert!(place(9, 4).follows(Some(place(9, 3))));
+        assert!(!place(9, 5).follows(Some(place(9, 3))), "one was trimmed");
+        assert!(!place(9, 3).follows(Some(place(9, 3))), "it went back in time");
+        assert!(!place(8, 4).follows(Some(place(9, 3))), "it was begun anew");
+        assert!(place(9, 1).follows(None) && !place(9, 2).follows(None));
+        assert!(place(9, 3).is_reached_by(Some(place(9, 3))) && place(9, 3).is_reached_by(Some(place(9, 7))));
+        assert!(!place(9, 3).is_reached_by(Some(place(9, 2))) && !place(9, 3).is_reached_by(Some(place(8, 7))));
+        assert!(!place(9, 3).is_reached_by(None));
+    }
+
+    #[test]
+    fn ids_sort_as_numbers() {
+        assert!(Id::parse("99-12").unwrap() > Id::parse("99-9").unwrap());
+        assert!(Id::parse("100-0").unwrap() > Id::parse("99-9").unwrap());
+        assert_eq!(Id::parse("100-3").unwrap().to_string(), "100-3");
+        assert_eq!(Id::parse("100"), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! What this process knows of the sessions in Redis: under which takeover it restored or opened them, and how often they
+//! have changed since. It tells a session that is not there from one that was lost.
+
+use orderly_domain::inventory::is_past;
+use orderly_domain::{DoctorId, Fence, SessionId, Timestamp};
+use rustc_hash::FxHashMap;
+
+use super::keys::Day;
+
+/// A session under a doctor: the same name under another one is another session, in another partition.
+pub(super) type Key = (SessionId, DoctorId);
+
+/// What was seen last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) fence: Fence,
+    pub(super) version: u64,
+}
+
+/// As many as there are sessions whose day is not past.
+#[derive(Debug, Default)]
+pub(super) struct Known(FxHashMap<Day, FxHashMap<Key, Seen>>);
+
+impl Known {
+    pub(super) fn get(&self, day: &Day, key: &Key) -> Option<Seen> {
+        self.0.get(day)?.get(key).copied()
+    }
+
+    /// It is there, at that version or a later one.
+    pub(super) fn see(&mut self, day: &Day, key: &Key, seen: Seen) {
+        if let Some(known) = self.0.get_mut(day).and_then(|sessions| sessions.get_mut(key)) {
+            *known = seen;
+        } else {
+            self.0.entry(day.clone()).or_default().insert(key.clone(), seen);
+        }
+    }
+
+    /// It is not there, and should not be.
+    pub(super) fn forget(&mut self, day: &Day, key: &Key) {
+        if let Some(sessions) = self.0.get_mut(day) {
+            sessions.remove(key);
+            if sessions.is_empty() {
+                self.0.remove(day);
+            }
+        }
+    }
+
+    pub(super) fn prune(&mut self, logged_at: Timestamp) {
+        self.0.retain(|day, _| !is_past(day.date, logged_at));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(FxHashMap::len).sum()
+    }
+}

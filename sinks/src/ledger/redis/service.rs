@@ -1,0 +1,310 @@
+//! The ledger's handle.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use futures::{StreamExt as _, stream};
+use orderly_domain::decision::{Decision, Outcome, Reason};
+use orderly_domain::inventory::{Admission, Snapshot, is_past};
+use orderly_domain::port::ledger::Request;
+use orderly_domain::port::{self, Error, Result};
+use orderly_domain::{Command, Fence, SessionId, Timestamp, partition_of};
+use orderly_lua::{APPLY, RESTORE, Script};
+use prometheus::Registry;
+use redis::Value;
+
+use super::Options;
+use super::call::{Action, Call, Step, bytes};
+use super::keys::{Day, NAMES, date_of, pattern, siblings};
+use super::known::{Known, Seen};
+use super::metrics::Metrics;
+use super::part::parts;
+use super::reply::{self, Reply};
+use crate::redis::{Connection, Servers, Urls};
+
+/// Days that are asked about at once; further ones wait for a gate.
+const GATES: usize = 64;
+/// Sessions or days that are read or restored at once.
+const AT_ONCE: usize = 32;
+
+/// The ledger in Redis.
+pub struct Ledger {
+    servers: Servers,
+    prefix: String,
+    batch_max: usize,
+    log_partitions: u16,
+    /// Tells this ledger's calls from those of others.
+    caller: String,
+    calls: AtomicU64,
+    /// About one day, one call at a time: what a call learns must not be overtaken by the next.
+    gates: Vec<tokio::sync::Mutex<()>>,
+    known: Mutex<Known>,
+    metrics: Metrics,
+}
+
+impl Ledger {
+    /// Opens the ledger. It knows no session until it is restored. Metrics are registered on `registry`.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, or throws keys away when its memory is full.
+    pub async fn open(options: Options, registry: &Registry) -> Result<Self> {
+        let Options { urls, response_timeout, connections, batch_max, prefix, log_partitions } = options;
+        if prefix.contains('{') {
+            return Err(Error::DidNotHappen(format!("the prefix {prefix:?} must not contain {{; choose another")));
+        }
+        let servers = Servers::new(&Urls(&urls), response_timeout, connections)?;
+        servers.check_keeps_everything().await?;
+        Ok(Self {
+            servers,
+            prefix,
+            batch_max: batch_max.max(1),
+            log_partitions: log_partitions.max(1),
+            caller: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            calls: AtomicU64::new(1),
+            gates: (0..GATES).map(|_| tokio::sync::Mutex::new(())).collect(),
+            known: Mutex::new(Known::default()),
+            metrics: Metrics::register(registry)?,
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known, and shows how much it is.
+    fn learn(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known();
+        change(&mut known);
+        self.metrics.known_sessions.set(i64::try_from(known.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Does these steps of one day, in order, some at a time.
+    async fn do_day(&self, day: &Day, steps: &[Step<'_>]) -> Result<Vec<Admission>> {
+        let _gate = self.gates[gate_of(day)].lock().await;
+        let mut admissions = Vec::with_capacity(steps.len());
+        for steps in steps.chunks(self.batch_max) {
+            admissions.extend(self.do_some(day, steps).await?);
+        }
+        Ok(admissions)
+    }
+
+    async fn do_some(&self, day: &Day, steps: &[Step<'_>]) -> Result<Vec<Admission>> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let call = Call::new(&self.caller, number, day, steps, &self.known())?;
+        self.metrics.call_commands.observe(f64::from(u32::try_from(steps.len()).unwrap_or(u32::MAX)));
+        let (versions, answers) = match self.call(&APPLY, day, number, &call.args).await? {
+            Reply::Done { versions, answers } => (versions, answers),
+            Reply::Fenced(index) => {
+                let entry = call.entries.get(index);
+                return Err(entry.map_or_else(unreadable, |entry| Error::Fenced { partition: entry.partition }));
+            }
+            Reply::Lost(index) => {
+                let entry = call.entries.get(index);
+                return Err(entry.map_or_else(unreadable, |entry| lost(&entry.key.0, day)));
+            }
+            Reply::Overtaken => return Err(overtaken()),
+        };
+        let admissions: Option<Vec<_>> =
+            steps.iter().zip(&answers).map(|(step, answer)| reply::admission(answer, step.position.offset)).collect();
+        match admissions.filter(|_| answers.len() == steps.len() && versions.len() == call.entries.len()) {
+            Some(admissions) => {
+                self.learn(|known| {
+                    for (entry, version) in call.entries.iter().zip(versions) {
+                        match version {
+                            0 => known.forget(day, &entry.key),
+                            version => known.see(day, &entry.key, Seen { fence: entry.fence, version }),
+                        }
+                    }
+                });
+                Ok(admissions)
+            }
+            None => {
+                self.servers.discard_all().await;
+                Err(unreadable())
+            }
+        }
+    }
+
+    /// One call of a script about a day.
+    async fn call(&self, script: &Script<6>, day: &Day, number: u64, args: &[Vec<u8>]) -> Result<Reply> {
+        let _timer = self.metrics.call_seconds.start_timer();
+        let keys = day.keys(&self.prefix);
+        let ask = |mut connection: Connection| async move { script.call::<Value>(&mut connection, &keys, args).await };
+        let value = self.servers.call(script.name(), day.lane(), ask).await?;
+        match Reply::read(value, &self.caller, number) {
+            Some(reply) => Ok(reply),
+            None => {
+                self.servers.discard_all().await;
+                Err(unreadable())
+            }
+        }
+    }
+
+    async fn restore_session(&self, fence: Fence, snapshot: Snapshot) -> Result<()> {
+        let session = &snapshot.session;
+        let day = Day { date: session.day, department: session.department.clone() };
+        let key = (session.session_id.clone(), session.doctor_id.clone());
+        let _gate = self.gates[gate_of(&day)].lock().await;
+        let seen = self.known().get(&day, &key).filter(|seen| seen.fence == fence);
+        self.learn(|known| known.forget(&day, &key));
+        let mut version = seen.map_or(1, |seen| seen.version + 1);
+        for part in parts(&snapshot, fence, version) {
+            let number = self.calls.fetch_add(1, Ordering::Relaxed);
+            let args: Vec<_> = [bytes(&self.caller), bytes(number)].into_iter().chain(part).collect();
+            match self.call(&RESTORE, &day, number, &args).await? {
+                Reply::Done { versions, .. } => version = versions.first().copied().unwrap_or(version),
+                Reply::Fenced(_) => {
+                    return Err(Error::Fenced { partition: partition_of(&key.1, self.log_partitions) });
+                }
+                Reply::Lost(_) => {
+                    let text = format!("Redis lost what was restored of session {} so far; restore it again", key.0);
+                    return Err(Error::DidNotHappen(text));
+                }
+                Reply::Overtaken => return Err(overtaken()),
+            }
+        }
+        self.learn(|known| known.see(&day, &key, Seen { fence, version }));
+        Ok(())
+    }
+
+    async fn remaining_of(&self, key: String) -> Result<Vec<(SessionId, u32)>> {
+        let key = &key;
+        let ask = |mut connection: Connection| async move {
+            redis::cmd("HGETALL").arg(key).query_async(&mut connection).await
+        };
+        let records: Vec<(String, String)> = self.servers.call("HGETALL", 0, ask).await?;
+        let mut remaining = Vec::with_capacity(records.len());
+        for (session, record) in records {
+            let broken = || Error::Corrupt(format!("the record of session {session:?} in {key:?}: {record:?}"));
+            let left = reply::remaining(&record).ok_or_else(broken)?;
+            if let Some(left) = left {
+                remaining.push((session.parse().map_err(|_| broken())?, left));
+            }
+        }
+        Ok(remaining)
+    }
+}
+
+#[async_trait]
+impl port::Ledger for Ledger {
+    async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>> {
+        let mut admissions: Vec<Admission> = vec![Reason::Expired.into(); requests.len()];
+        let mut days = Days::default();
+        for (index, request) in requests.iter().enumerate() {
+            let Request { position, logged_at, fence, command } = *request;
+            // A day that is past is answered without a look at it.
+            if !is_past(command.department_day().1, logged_at) {
+                days.add(index, Step { position, logged_at, fence, action: Action::Do(command) });
+            }
+        }
+        let answers = join_all(days.0.iter().map(|(day, (_, steps))| self.do_day(day, steps))).await;
+        for (answers, (indexes, _)) in all(answers)?.into_iter().zip(days.0.values()) {
+            for (index, admission) in indexes.iter().zip(answers) {
+                admissions[*index] = admission;
+            }
+        }
+        Ok(admissions)
+    }
+
+    async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
+        let sessions = snapshots.into_iter().map(|(fence, snapshot)| self.restore_session(fence, snapshot));
+        all(stream::iter(sessions).buffer_unordered(AT_ONCE).collect().await)?;
+        Ok(())
+    }
+
+    async fn undo(&self, refused: &[Decision]) -> Result<()> {
+        let mut days = Days::default();
+        for (index, decision) in refused.iter().enumerate() {
+            if let (Some(command @ Command::Book(_)), Outcome::Booked { .. })
+            | (Some(command @ Command::OpenSession(_)), Outcome::Applied) = (&decision.command, decision.outcome)
+            {
+                let Decision { position, logged_at, fence, .. } = *decision;
+                days.add(index, Step { position, logged_at, fence, action: Action::Undo(command) });
+            }
+        }
+        all(join_all(days.0.iter().map(|(day, (_, steps))| self.do_day(day, steps))).await)?;
+        Ok(())
+    }
+
+    async fn prune(&self, logged_at: Timestamp) -> Result<()> {
+        let keys = self.servers.keys(&pattern(&self.prefix, "*")).await?;
+        let days: BTreeSet<_> = keys
+            .iter()
+            .filter(|key| date_of(&self.prefix, key).is_some_and(|date| is_past(date, logged_at)))
+            .filter_map(|key| siblings(key))
+            .collect();
+        // A day goes as a whole: a process that lags behind sees all of it or nothing.
+        let unlink = |keys: [String; NAMES.len()]| async move {
+            let ask = |mut connection: Connection| async move {
+                redis::cmd("UNLINK").arg(&keys).query_async(&mut connection).await
+            };
+            self.servers.call::<(), _>("UNLINK", 0, ask).await
+        };
+        all(stream::iter(days).map(unlink).buffer_unordered(AT_ONCE).collect().await)?;
+        self.learn(|known| known.prune(logged_at));
+        Ok(())
+    }
+
+    async fn remaining(&self) -> Result<Vec<(SessionId, u32)>> {
+        let keys = self.servers.keys(&pattern(&self.prefix, "sessions")).await?;
+        let days = keys.into_iter().map(|key| self.remaining_of(key));
+        let days = stream::iter(days).buffer_unordered(AT_ONCE).collect().await;
+        Ok(all(days)?.into_iter().flatten().collect())
+    }
+}
+
+/// Steps by day, each with its index in the order asked.
+#[derive(Default)]
+struct Days<'a>(HashMap<Day, (Vec<usize>, Vec<Step<'a>>)>);
+
+impl<'a> Days<'a> {
+    fn add(&mut self, index: usize, step: Step<'a>) {
+        let (department, date) = step.command().department_day();
+        let (indexes, steps) = self.0.entry(Day { date, department: department.clone() }).or_default();
+        indexes.push(index);
+        steps.push(step);
+    }
+}
+
+fn gate_of(day: &Day) -> usize {
+    usize::try_from(day.lane() >> 32).expect("32 bits fit") % GATES
+}
+
+/// All answers, or the error from which the caller learns most: one that trying again does not heal.
+fn all<T>(answers: Vec<Result<T>>) -> Result<Vec<T>> {
+    let weight = |error: &Error| match error {
+        Error::Corrupt(_) => 3,
+        Error::Fenced { .. } => 2,
+        Error::Lost(_) | Error::Conflict { .. } => 1,
+        _ => 0,
+    };
+    let mut done = Vec::with_capacity(answers.len());
+    let mut worst: Option<Error> = None;
+    for answer in answers {
+        match answer {
+            Ok(answer) => done.push(answer),
+            Err(error) if worst.as_ref().is_none_or(|worst| weight(&error) > weight(worst)) => worst = Some(error),
+            Err(_) => {}
+        }
+    }
+    worst.map_or(Ok(done), Err)
+}
+
+fn lost(session: &SessionId, day: &Day) -> Error {
+    Error::Lost(format!(
+        "Redis does not know session {session} of {} {}, or not newly enough",
+        day.department, day.date
+    ))
+}
+
+fn overtaken() -> Error {
+    Error::MayHaveHappened("a later call reached Redis first; ask again".into())
+}
+
+fn unreadable() -> Error {
+    Error::MayHaveHappened("Redis answered something that was not asked; its connections were dropped".into())
+}
