@@ -1,10 +1,12 @@
 # Every command of the project. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-code test-rush lint fmt check replay bench clean-data
+.PHONY: help run build up down test test-code test-rush lint fmt check replay bench clean-data
 
 # Where `make run` listens, on the loopback address.
 PORT ?= 8080
+# embedded: one process and files. distributed: two ingresses, two pipelines and a relay on servers.
+PROFILE ?= embedded
 # EXIT=1 ends `make run` after the rush, with its verdict as exit status.
 EXIT ?= 0
 # The data folder that `make check` looks at.
@@ -13,15 +15,22 @@ DATA ?= .dev/run
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## build, start the demo hospital, play a 20-second rush, stay up (PORT=8080, EXIT=1 to end after the rush)
-	@PORT=$(PORT) EXIT=$(EXIT) bench/run.sh
+run: ## build, start the demo hospital, play a 20-second rush, stay up (PORT=8080, EXIT=1, PROFILE=distributed)
+	@PORT=$(PORT) EXIT=$(EXIT) $(if $(filter distributed,$(PROFILE)),bench/run-distributed.sh,bench/run.sh)
+
+up: ## start Kafka, Redis, PostgreSQL, ClickHouse and Prometheus on the loopback address
+	@bench/up.sh up
+
+down: ## stop them; their data stay
+	@bench/up.sh down
 
 build: ## build everything in release mode
 	cargo build --release --bins -p orderly -p orderly-bench
 
 test: test-rush test-code ## everything: a short rush against a real server, then the tests
 
-test-code: ## unit, property, conformance and integration tests
+test-code: ## unit, property, conformance and integration tests, against real servers
+	@bash -c 'set -e; source bench/install.sh; need_servers'
 	cargo test --workspace
 
 test-rush: ## a short rush against a real server on a free port, judged by the checker
@@ -42,5 +51,5 @@ replay: ## decide 66,964 real bookings of a city's clinics and verify every inva
 bench: ## measure, as ratios from one run on this machine
 	cargo run --release -q -p orderly-bench -- limits
 
-clean-data: ## remove the data of former runs
+clean-data: down ## remove the data of former runs
 	rm -rf .dev

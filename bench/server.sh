@@ -1,31 +1,11 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it: builds Orderly, starts a server on the loopback address and stops it again.
 
+# shellcheck source=bench/install.sh
+source bench/install.sh
+
 target=${CARGO_TARGET_DIR:-target}
 server_pid=
-
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-
-fail() {
-  printf '\n%s\n' "$*" >&2
-  exit 1
-}
-
-# Installs a Debian package when the command that it brings is missing.
-need() {
-  local command=$1
-  shift
-  command -v "$command" >/dev/null && return
-  local as_root=()
-  if [[ $EUID -ne 0 ]]; then
-    command -v sudo >/dev/null || fail "$command is missing. Install it as root: apt-get install $*"
-    as_root=(sudo)
-  fi
-  command -v apt-get >/dev/null || fail "$command is missing. Install it with your system's package manager."
-  say "$command is missing: installing $*"
-  "${as_root[@]}" apt-get update -q
-  "${as_root[@]}" apt-get install -y -q --no-install-recommends "$@"
-}
 
 build() {
   command -v cargo >/dev/null || fail "cargo is missing. Install Rust as https://rustup.rs says."

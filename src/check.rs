@@ -11,7 +11,7 @@ use orderly_domain::port::{Analytics, Store};
 use orderly_sinks::{analytics, log, store};
 use serde_json::json;
 
-use crate::config::Config;
+use crate::config::{Config, Profile};
 
 /// How long a check of an idle system waits for analytics, which trail the store.
 const ANALYTICS_WAIT: Duration = Duration::from_secs(10);
@@ -26,6 +26,7 @@ pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::R
         idle,
         repeats_known_records: config.pipeline.dedup_tickets_max as u64,
         repeats_known_for: Duration::from_secs(config.pipeline.dedup_window_s),
+        ordered_over_partitions: config.profile == Profile::Embedded,
     };
     let report = report(&config.data, options).await?;
     let mut out = std::io::stdout().lock();

@@ -33,6 +33,24 @@ pub(crate) enum Command {
       Run it with the defaults and a key of your own.")]
     Serve(Serve),
 
+    /// Run only what takes requests (distributed profile)
+    #[command(after_help = "Example:
+  orderly ingress --config orderly.toml --listen 0.0.0.0:8080
+      Any number of them share the load; each answers for every ticket.")]
+    Ingress(Serve),
+
+    /// Run only what decides (distributed profile)
+    #[command(after_help = "Example:
+  orderly pipeline --config orderly.toml --listen 127.0.0.1:8081
+      Any number of them share the log's partitions. It listens for /healthz, /readyz, /metrics and /v1/pipeline.")]
+    Pipeline(Node),
+
+    /// Run only what carries decisions to analytics and to the topic of events (distributed profile)
+    #[command(after_help = "Example:
+  orderly relay --config orderly.toml --listen 127.0.0.1:8082
+      One is enough. While it is down, patients notice nothing; it catches up.")]
+    Relay(Node),
+
     /// Check that every invariant holds in a data folder
     #[command(after_help = "Examples:
   orderly check
@@ -81,7 +99,7 @@ pub(crate) struct Source {
     pub data: Option<PathBuf>,
 }
 
-/// Options of `orderly serve`.
+/// Options of `orderly serve` and `orderly ingress`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Where the configuration comes from.
@@ -99,6 +117,18 @@ pub(crate) struct Serve {
     /// The throttle policy until ops set one (TOML, or JSON)
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+}
+
+/// Options of `orderly pipeline` and `orderly relay`.
+#[derive(Debug, Args)]
+pub(crate) struct Node {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The address and port to listen on for health and metrics [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Options of `orderly check`.

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod edges;
 mod keys;
 mod serve;
 mod telemetry;
@@ -18,6 +19,7 @@ use orderly_domain::clock::{Clock as _, System};
 use cli::{Cli, Command, Policy, Sessions};
 use client::Client;
 use config::Config;
+use serve::Roles;
 
 /// Requests allocate on one thread and free on another; with the system's allocator that fragments and contends.
 #[global_allocator]
@@ -47,16 +49,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Serve(command) => {
-            let mut config = configured(&command.source)?;
-            if let Some(listen) = command.listen {
-                config.listen = listen;
-            }
-            if let Some(policy) = command.policy {
-                config.policy.file = Some(policy);
-            }
-            telemetry::init(&config)?;
-            serve::run(config, command.demo).await?;
+        Command::Serve(command) => serve(command, Roles::ALL).await?,
+        Command::Ingress(command) => serve(command, Roles::INGRESS).await?,
+        Command::Pipeline(cli::Node { source, listen }) => {
+            serve(cli::Serve { source, listen, demo: false, policy: None }, Roles::PIPELINE).await?;
+        }
+        Command::Relay(cli::Node { source, listen }) => {
+            serve(cli::Serve { source, listen, demo: false, policy: None }, Roles::RELAY).await?;
         }
         Command::Policy(Policy::Get { server }) => client::policy::get(&Client::new(server)?).await?,
         Command::Policy(Policy::Set { file, reason, server }) => {
@@ -84,6 +83,18 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(command: cli::Serve, roles: Roles) -> anyhow::Result<()> {
+    let mut config = configured(&command.source)?;
+    if let Some(listen) = command.listen {
+        config.listen = listen;
+    }
+    if let Some(policy) = command.policy {
+        config.policy.file = Some(policy);
+    }
+    telemetry::init(&config)?;
+    serve::run(config, roles, command.demo).await
 }
 
 /// The configuration, with what the command line sets of it.

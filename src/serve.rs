@@ -9,76 +9,102 @@ use anyhow::{Context as _, anyhow};
 use orderly_domain::clock::System;
 use orderly_ingress::Server;
 use orderly_pipeline::{Pipeline, Relay, Retention};
-use orderly_sinks::{analytics, fanout, ledger, log, store};
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Profile};
+use crate::edges::Edges;
 use crate::{demo, keys};
 
 /// How long a stop waits for what is in flight. What is not decided by then is in the log, and decided after the next start.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
+/// Which parts of Orderly a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Roles {
+    /// Takes requests.
+    pub ingress: bool,
+    /// Decides them.
+    pub pipeline: bool,
+    /// Carries decisions to analytics and other feeds.
+    pub relay: bool,
+}
+
+impl Roles {
+    /// Everything in one process.
+    pub(crate) const ALL: Self = Self { ingress: true, pipeline: true, relay: true };
+    /// Only what takes requests.
+    pub(crate) const INGRESS: Self = Self { ingress: true, pipeline: false, relay: false };
+    /// Only what decides.
+    pub(crate) const PIPELINE: Self = Self { ingress: false, pipeline: true, relay: false };
+    /// Only what carries decisions on.
+    pub(crate) const RELAY: Self = Self { ingress: false, pipeline: false, relay: true };
+}
+
 /// Serves until SIGTERM or SIGINT, then drains: takes no more requests, decides what was read, and closes the log last.
 ///
 /// # Errors
 /// When a part does not start, or stops by itself. Says which, and what to do.
-pub(crate) async fn run(config: Config, demo: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        roles == Roles::ALL || config.profile == Profile::Distributed,
+        "the embedded profile is one process: use `orderly serve`, or set profile = \"distributed\" and name its servers \
+         (orderly config --print shows how)"
+    );
     let mut asked_to_stop = Box::pin(stop_signal()?);
     let registry = Registry::new();
     registry.register(Box::new(ProcessCollector::for_self()))?;
     let clock = Arc::new(System);
-
-    // The log comes first: it makes the folder, and refuses one that another process serves.
-    let log = log::sqlite::Log::open(&config.data, config.log_options(), Arc::clone(&clock) as _, &registry)?;
-    let log = Arc::new(log);
+    let edges = Edges::open(&config, roles, Arc::clone(&clock) as _, &registry).await?;
     let keys = keys::for_server(&config, demo)?;
     let codec = keys::ticket_codec(&config)?;
-    let store = Arc::new(store::sqlite::Store::open(&config.data, config.store_options(), &registry)?);
-    let analytics = analytics::sqlite::Analytics::open(&config.data, config.analytics_options(), &registry)?;
-    let analytics = Arc::new(analytics);
-    let fanout = Arc::new(fanout::memory::Fanout::new(config.fanout.capacity_batches));
 
-    let ports = orderly_pipeline::Ports {
-        log: Arc::clone(&log) as _,
-        ledger: Arc::new(ledger::memory::Ledger::default()),
-        store: Arc::clone(&store) as _,
-        fanout: Arc::clone(&fanout) as _,
+    let pipeline = if roles.pipeline {
+        let ports = orderly_pipeline::Ports {
+            log: Arc::clone(&edges.log),
+            ledger: Arc::clone(&edges.ledger),
+            store: Arc::clone(&edges.store),
+            fanout: Arc::clone(&edges.fanout),
+            clock: Arc::clone(&clock) as _,
+        };
+        let owner = format!("{}-{}", nix::unistd::gethostname()?.to_string_lossy(), std::process::id());
+        Some(Pipeline::start(config.pipeline_options(owner), ports, &registry).await?)
+    } else {
+        None
+    };
+    let state = pipeline.as_ref().map(Pipeline::state);
+    let ports = orderly_ingress::Ports {
+        log: Arc::clone(&edges.log),
+        store: Arc::clone(&edges.store),
+        fanout: Arc::clone(&edges.fanout),
+        analytics: Arc::clone(&edges.analytics),
+        pipeline: state.clone(),
         clock: Arc::clone(&clock) as _,
     };
-    let owner = format!("orderly-{}", std::process::id());
-    let ports_of_ingress = |pipeline: &Pipeline| orderly_ingress::Ports {
-        log: Arc::clone(&log) as _,
-        store: Arc::clone(&store) as _,
-        fanout: Arc::clone(&fanout) as _,
-        analytics: Arc::clone(&analytics) as _,
-        pipeline: Some(pipeline.state()),
-        clock: Arc::clone(&clock) as _,
-    };
-    let pipeline = Pipeline::start(config.pipeline_options(owner), ports, &registry).await?;
-    let options = config.ingress_options(demo)?;
-    let server = Server::bind(options, ports_of_ingress(&pipeline), codec, keys, registry.clone()).await?;
-    if demo {
-        let opened = demo::load(&*log, &*store, &*clock, config.ingress.exclusivity).await?;
+    let options = orderly_ingress::Options { operations_only: !roles.ingress, ..config.ingress_options(demo)? };
+    let server = Server::bind(options, ports, codec, keys, registry.clone()).await?;
+    if demo && roles.ingress {
+        let opened = demo::load(&*edges.log, &*edges.store, &*clock, config.ingress.exclusivity).await?;
         tracing::info!(opened, "the demo hospital is there");
     }
     announce(&server, &config, demo)?;
 
     let (stop, stopped) = watch::channel(false);
-    let relay = Relay::new(Arc::clone(&store) as _, vec![analytics as _], Some(pipeline.state()), &registry)?;
+    let feeds = if roles.relay { edges.feeds.clone() } else { Vec::new() };
+    let relay = Relay::new(&edges.store, feeds, state.as_ref(), &registry)?;
     let (stop_relay, drained) = watch::channel(false);
     let relay = tokio::spawn(relay.run(drained));
-    let (kept_log, kept_store) = (Arc::clone(&log) as _, Arc::clone(&store) as _);
+    let (kept_log, kept_store) = (Arc::clone(&edges.log), Arc::clone(&edges.store));
     let retention = Retention::new(kept_log, kept_store, clock, config.retention(), &registry)?;
     let retention = tokio::spawn(retention.run(stopped.clone()));
     let mut serving = tokio::spawn(server.run(until_set(stopped)));
 
     let ended = tokio::select! {
         () = &mut asked_to_stop => Ok(()),
-        error = pipeline.failed() => Err(anyhow!(error)),
-        cause = log.failed() => Err(anyhow!("the intent log failed: {cause}; free or repair the disk and start again")),
+        error = failed(pipeline.as_ref()) => Err(anyhow!(error)),
+        error = edges.failed() => Err(error),
         result = &mut serving => Err(anyhow!("the HTTP server ended by itself: {result:?}")),
     };
     tracing::info!("stops");
@@ -87,11 +113,14 @@ pub(crate) async fn run(config: Config, demo: bool) -> anyhow::Result<()> {
         if !serving.is_finished() {
             serving.await.context("the HTTP server panicked")?;
         }
-        let drained = pipeline.drain().await;
+        let drained = match pipeline {
+            Some(pipeline) => pipeline.drain().await,
+            None => Ok(()),
+        };
         stop_relay.send_replace(true);
         relay.await.context("the relay panicked")?;
         retention.await.context("the retention of the log panicked")?;
-        log.close().await;
+        edges.close().await;
         anyhow::Ok(drained?)
     };
     let drained = tokio::select! {
@@ -102,6 +131,14 @@ pub(crate) async fn run(config: Config, demo: bool) -> anyhow::Result<()> {
         () = stop_signal()? => Err(anyhow!("stopped at once, as asked a second time; what was in flight is in the log")),
     };
     ended.and(drained)
+}
+
+/// Waits until the pipeline has failed; for ever without one.
+async fn failed(pipeline: Option<&Pipeline>) -> orderly_pipeline::Error {
+    match pipeline {
+        Some(pipeline) => pipeline.failed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ends at the first SIGTERM or SIGINT from now on.

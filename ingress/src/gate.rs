@@ -25,6 +25,9 @@ pub(crate) async fn gate(
         return Problem::new(&kind::FORBIDDEN).detail("This address is open to nobody.").into_response();
     };
     let route = &routes::TABLE[index];
+    if state.options.operations_only && !routes::OPERATIONS.contains(&route.path) {
+        return no_such_route().await.into_response();
+    }
     if let Access::Only(role) = route.access {
         match admit(&state, request.headers(), role) {
             Ok(caller) => {

@@ -14,6 +14,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Whether `POST /v1/demo/token` gives a token to whoever asks.
     pub demo: bool,
+    /// Serve health, metrics and the pipeline's state, and nothing else.
+    pub operations_only: bool,
     /// The hospital's rule on how many appointments a patient may hold; sessions are opened under it.
     pub exclusivity: Exclusivity,
     /// The throttle policy until ops store one.
@@ -63,6 +65,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             demo: false,
+            operations_only: false,
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
             connections_max: 20_000,

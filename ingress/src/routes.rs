@@ -67,6 +67,9 @@ pub(crate) static TABLE: [Route; 24] = [
     route(Method::GET, "/", Access::Public, Pace::Prompt),
 ];
 
+/// What a process serves that takes no requests of patients.
+pub(crate) const OPERATIONS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/v1/pipeline"];
+
 /// The index in [`TABLE`] of a call.
 pub(crate) fn find(method: &Method, path: &str) -> Option<usize> {
     let method = if *method == Method::HEAD { &Method::GET } else { method };

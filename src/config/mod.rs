@@ -12,7 +12,7 @@ use confique::{Config as _, Layer as _};
 
 pub(crate) use options::read_policy;
 pub(crate) use print::print;
-pub(crate) use sections::{Config, LogFormat};
+pub(crate) use sections::{Config, LogFormat, Profile};
 
 type Layer = <Config as confique::Config>::Layer;
 
@@ -57,6 +57,12 @@ fn validate(config: &Config) -> anyhow::Result<()> {
         config.ingress.header_bytes_max >= HEADER_BYTES_MIN,
         "the configuration cannot be used: `ingress.header_bytes_max` is {}; set at least {HEADER_BYTES_MIN}",
         config.ingress.header_bytes_max
+    );
+    ensure!(
+        config.profile == Profile::Embedded || config.ticket.keys_file.is_some(),
+        "the configuration cannot be used: in the distributed profile all processes sign tickets with the same keys; name \
+         their file by `ticket.keys_file` (a line `1 BASE64` with 32 bytes or more: echo \"1 $(head -c 48 /dev/urandom | \
+         base64 -w0)\" > ticket.keys && chmod 600 ticket.keys)"
     );
     Ok(())
 }

@@ -50,6 +50,87 @@ impl Config {
         }
     }
 
+    /// The intent log's, on Kafka.
+    pub(crate) fn kafka_options(&self) -> orderly_sinks::log::kafka::Options {
+        let (kafka, log) = (&self.kafka, &self.log);
+        orderly_sinks::log::kafka::Options {
+            brokers: kafka.brokers.clone(),
+            topic: kafka.intents_topic.clone(),
+            group: kafka.group.clone(),
+            replication: kafka.replication,
+            partitions: log.partitions,
+            retention: self.retention(),
+            queue_records_max: log.queue_records_max,
+            payload_bytes_max: log.payload_bytes_max,
+            ..Default::default()
+        }
+    }
+
+    /// The events', on Kafka.
+    pub(crate) fn kafka_feed_options(&self) -> orderly_sinks::feed::kafka::Options {
+        orderly_sinks::feed::kafka::Options {
+            brokers: self.kafka.brokers.clone(),
+            topic: self.kafka.events_topic.clone(),
+            partitions: self.log.partitions,
+            replication: self.kafka.replication,
+            ..Default::default()
+        }
+    }
+
+    /// The ledger's, on Redis.
+    pub(crate) fn redis_ledger_options(&self) -> orderly_sinks::ledger::redis::Options {
+        orderly_sinks::ledger::redis::Options {
+            urls: self.redis_urls(),
+            response_timeout: Duration::from_millis(self.redis.timeout_ms),
+            log_partitions: self.log.partitions,
+            ..Default::default()
+        }
+    }
+
+    /// The fan-out's, on Redis.
+    pub(crate) fn redis_fanout_options(&self) -> orderly_sinks::fanout::redis::Options {
+        orderly_sinks::fanout::redis::Options {
+            urls: self.redis_urls(),
+            response_timeout: Duration::from_millis(self.redis.timeout_ms),
+            ..Default::default()
+        }
+    }
+
+    fn redis_urls(&self) -> Vec<String> {
+        self.redis.urls.split(',').map(|url| url.trim().to_owned()).collect()
+    }
+
+    /// The store's, on PostgreSQL.
+    pub(crate) fn postgres_options(&self) -> orderly_sinks::store::postgres::Options {
+        orderly_sinks::store::postgres::Options {
+            read_url: self.postgres.read_url.clone(),
+            writers: self.postgres.writers,
+            readers: self.postgres.readers,
+            ..orderly_sinks::store::postgres::Options::new(&self.postgres.url)
+        }
+    }
+
+    /// The analytics', on ClickHouse. Reads the password's file, if there is one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn clickhouse_options(&self) -> anyhow::Result<orderly_sinks::analytics::clickhouse::Options> {
+        let clickhouse = &self.clickhouse;
+        let read = |path: &std::path::PathBuf| {
+            std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).with_context(|| {
+                format!("ClickHouse's password file {} (clickhouse.password_file) cannot be read", path.display())
+            })
+        };
+        Ok(orderly_sinks::analytics::clickhouse::Options {
+            url: clickhouse.url.clone(),
+            database: clickhouse.database.clone(),
+            user: clickhouse.user.clone(),
+            password: clickhouse.password_file.as_ref().map(read).transpose()?,
+            retention_days: Some(clickhouse.retention_days),
+            ..Default::default()
+        })
+    }
+
     /// The pipeline's, which takes partitions over as `owner`.
     pub(crate) fn pipeline_options(&self, owner: String) -> orderly_pipeline::Options {
         let pipeline = &self.pipeline;
@@ -77,6 +158,7 @@ impl Config {
         Ok(orderly_ingress::Options {
             listen: self.listen,
             demo,
+            operations_only: false,
             exclusivity: ingress.exclusivity,
             policy: self.policy.file.as_deref().map(read_policy).transpose()?.unwrap_or_default(),
             connections_max: ingress.connections_max,

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 /// the file; options of the command line win over both.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct Config {
+    /// What stands behind the pipeline: "embedded", parts of this one process and files in the data folder, or
+    /// "distributed", the servers that are named in the sections kafka, redis, postgres and clickhouse.
+    #[config(default = "embedded", env = "ORDERLY_PROFILE")]
+    pub profile: Profile,
     /// The address and port to listen on. Port 0 takes any free one.
     #[config(default = "127.0.0.1:8080", env = "ORDERLY_LISTEN")]
     pub listen: SocketAddr,
@@ -20,6 +24,18 @@ pub(crate) struct Config {
     /// Who may call.
     #[config(nested)]
     pub auth: Auth,
+    /// The intent log of the distributed profile.
+    #[config(nested)]
+    pub kafka: Kafka,
+    /// The ledger and the fan-out of the distributed profile.
+    #[config(nested)]
+    pub redis: Redis,
+    /// The store of the distributed profile.
+    #[config(nested)]
+    pub postgres: Postgres,
+    /// The analytics of the distributed profile.
+    #[config(nested)]
+    pub clickhouse: ClickHouse,
     /// The intent log.
     #[config(nested)]
     pub log: Log,
@@ -47,6 +63,87 @@ pub(crate) struct Config {
     /// What the process tells about itself.
     #[config(nested)]
     pub telemetry: Telemetry,
+}
+
+/// What stands behind the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Profile {
+    /// One process, files, no servers.
+    Embedded,
+    /// Kafka, Redis, PostgreSQL and ClickHouse; any number of processes.
+    Distributed,
+}
+
+/// The intent log of the distributed profile.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Kafka {
+    /// Brokers, HOST:PORT each, separated by commas.
+    #[config(default = "127.0.0.1:9092", env = "ORDERLY_KAFKA__BROKERS")]
+    pub brokers: String,
+    /// The topic of intents. It is made with `log.partitions` partitions when it is missing.
+    #[config(default = "orderly.intents", env = "ORDERLY_KAFKA__INTENTS_TOPIC")]
+    pub intents_topic: String,
+    /// The topic of events: every decision, for other systems.
+    #[config(default = "orderly.events", env = "ORDERLY_KAFKA__EVENTS_TOPIC")]
+    pub events_topic: String,
+    /// The consumer group among whose members partitions are shared. It keeps no offsets.
+    #[config(default = "orderly.pipeline", env = "ORDERLY_KAFKA__GROUP")]
+    pub group: String,
+    /// Copies of each partition, when a topic is made: 3 on a cluster that must survive the loss of a broker.
+    #[config(default = 1, env = "ORDERLY_KAFKA__REPLICATION")]
+    pub replication: u16,
+}
+
+/// The ledger and the fan-out of the distributed profile.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Redis {
+    /// Redis as redis://HOST:PORT; several, separated by commas, are the nodes of one Redis Cluster.
+    #[config(default = "redis://127.0.0.1:6379", env = "ORDERLY_REDIS__URLS")]
+    pub urls: String,
+    /// Milliseconds after which a call's outcome is taken for unknown and is asked for again.
+    #[config(default = 1_000, env = "ORDERLY_REDIS__TIMEOUT_MS")]
+    pub timeout_ms: u64,
+}
+
+/// The store of the distributed profile.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Postgres {
+    /// PostgreSQL as postgres://USER:PASSWORD@HOST:PORT/DATABASE.
+    #[config(default = "postgres://orderly@127.0.0.1:5432/orderly", env = "ORDERLY_POSTGRES__URL")]
+    pub url: String,
+    /// A replica to read from. Without it, everything is read where it is written.
+    #[config(env = "ORDERLY_POSTGRES__READ_URL")]
+    pub read_url: Option<String>,
+    /// Connections that write.
+    #[config(default = 4, env = "ORDERLY_POSTGRES__WRITERS")]
+    pub writers: usize,
+    /// Connections that read.
+    #[config(default = 8, env = "ORDERLY_POSTGRES__READERS")]
+    pub readers: usize,
+    /// Days that decisions and appointments are kept after their day; whole days are dropped.
+    #[config(default = 400, env = "ORDERLY_POSTGRES__RETENTION_DAYS")]
+    pub retention_days: u32,
+}
+
+/// The analytics of the distributed profile.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct ClickHouse {
+    /// ClickHouse's HTTP interface.
+    #[config(default = "http://127.0.0.1:8123", env = "ORDERLY_CLICKHOUSE__URL")]
+    pub url: String,
+    /// The database. It is made when it is missing.
+    #[config(default = "orderly", env = "ORDERLY_CLICKHOUSE__DATABASE")]
+    pub database: String,
+    /// Who asks.
+    #[config(default = "default", env = "ORDERLY_CLICKHOUSE__USER")]
+    pub user: String,
+    /// The file with the user's password. Without it, there is none.
+    #[config(env = "ORDERLY_CLICKHOUSE__PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Days that decisions are kept, where the server can drop old ones by itself.
+    #[config(default = 1_096, env = "ORDERLY_CLICKHOUSE__RETENTION_DAYS")]
+    pub retention_days: u32,
 }
 
 /// Who may call.

@@ -4,6 +4,7 @@ pub mod clickhouse;
 pub mod kafka;
 pub mod postgres;
 mod process;
+pub mod prometheus;
 pub mod redis;
 
 pub use process::{Process, Spec, free_port, wait_until};

@@ -127,6 +127,21 @@ impl Postgres {
         let _ = self.process.signal(Signal::SIGCONT);
     }
 
+    /// Makes a database, unless it is there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
+        let mut create = Command::new(programs()?.join("createdb"));
+        create.args(["-h", "127.0.0.1", "-U", ROLE, "-p", &self.port.to_string(), name]);
+        let output = create.stdin(Stdio::null()).output().context("cannot start createdb")?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() && !told.contains("already exists") {
+            bail!("the database {name} cannot be made: {told}");
+        }
+        Ok(())
+    }
+
     /// The URL of a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -183,9 +198,9 @@ fn programs() -> anyhow::Result<PathBuf> {
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
         .filter(|(_, programs)| programs.join("postgres").exists())
         .max();
-    let found = newest.map(|(_, programs)| programs).or_else(|| {
-        std::env::split_paths(&std::env::var_os("PATH")?).find(|folder| folder.join("postgres").exists())
-    });
+    let found = newest
+        .map(|(_, programs)| programs)
+        .or_else(|| std::env::split_paths(&std::env::var_os("PATH")?).find(|folder| folder.join("postgres").exists()));
     found.context("PostgreSQL is not installed; install the Debian package postgresql")
 }
 

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The demo on servers: two processes that take requests, two that decide, one relay, a release rush against them, the
+# checker's verdict, and then it stays up.
+#   PORT          where the first process listens; the others on the ports after it (8080)
+#   EXIT          1 to end after the rush (0)
+#   RUSH_SECONDS  how long the rush lasts (20)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=bench/stack.sh
+source bench/stack.sh
+
+port=${PORT:-8080}
+[[ $port == free ]] && port=$(choose_port free)
+build
+targets=$(for nth in 0 1 2 3 4; do printf '127.0.0.1:%s,' $((port + nth)); done)
+stack_up --targets "${targets%,}"
+urls="http://127.0.0.1:$port,http://127.0.0.1:$((port + 1))"
+
+say "Starting two pipelines, a relay and two ingresses"
+# In the order of their stop: what takes requests ends first.
+start_node ingress-1 "$port" ingress --demo
+start_node ingress-2 "$((port + 1))" ingress --demo
+start_node pipeline-1 "$((port + 2))" pipeline
+start_node pipeline-2 "$((port + 3))" pipeline
+start_node relay "$((port + 4))" relay
+
+say "Playing a release rush of ${RUSH_SECONDS:-20} seconds"
+verdict=0
+"$target/release/orderly-bench" rush --url "$urls" --seconds "${RUSH_SECONDS:-20}" \
+  --plot .dev/distributed.svg --json .dev/distributed.json || verdict=$?
+
+say "Checking"
+"$target/release/orderly" check --config "$stack_config" --idle || verdict=$?
+
+if [[ ${EXIT:-0} == 1 ]]; then
+  stop_nodes || fail "A process did not stop cleanly; see .dev/*.log."
+  exit "$verdict"
+fi
+
+say "It stays up until Ctrl-C; the servers stay up until: make down"
+cat <<END
+  pages      http://127.0.0.1:$port/   http://127.0.0.1:$((port + 1))/
+  the rush   .dev/distributed.svg   (.dev/distributed.json)
+END
+trap 'exit 0' INT # Ctrl-C is how it is meant to end.
+wait

@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: the servers of the distributed profile, and Orderly's processes on them.
+
+# shellcheck source=bench/server.sh
+source bench/server.sh
+
+stack_folder=.dev/stack
+stack_pid_file=.dev/stack.pid
+stack_config=.dev/orderly.toml
+node_pids=()
+
+stack_runs() { [[ -f $stack_pid_file ]] && kill -0 "$(<"$stack_pid_file")" 2>/dev/null; }
+
+# Starts the servers, unless they run, and leaves them running.
+stack_up() {
+  need_servers
+  need prometheus prometheus
+  if stack_runs; then
+    say "The servers run already; .dev/stack.log says where"
+    return
+  fi
+  cargo build --release --quiet -p orderly-stack
+  say "Starting Kafka, Redis, PostgreSQL, ClickHouse and Prometheus (their data: $stack_folder)"
+  mkdir -p .dev
+  # It holds the servers: in a session of its own, so that a Ctrl-C here leaves it alone.
+  setsid "$target/release/orderly-stack" --folder "$stack_folder" --config "$stack_config" "$@" \
+    >.dev/stack.log 2>&1 </dev/null &
+  local pid=$!
+  echo "$pid" >"$stack_pid_file"
+  until grep -q '^ready$' .dev/stack.log; do
+    kill -0 "$pid" 2>/dev/null || {
+      cat .dev/stack.log >&2
+      fail "The servers did not start; see above and the logs in $stack_folder."
+    }
+    sleep 0.2
+  done
+  grep -v '^ready$\|^starting' .dev/stack.log
+}
+
+# Stops the servers. What they hold stays in their folder.
+stack_down() {
+  stack_runs || {
+    echo "The servers do not run."
+    return
+  }
+  local pid
+  pid=$(<"$stack_pid_file")
+  kill -TERM "$pid"
+  while kill -0 "$pid" 2>/dev/null; do sleep 0.2; done
+  rm -f "$stack_pid_file"
+  echo "The servers are stopped; their data stay in $stack_folder (make clean-data removes them)."
+}
+
+# Starts one of Orderly's processes and waits until it is ready.
+#   start_node NAME PORT ROLE [OPTION…]
+start_node() {
+  local name=$1 port=$2 role=$3
+  shift 3
+  "$target/release/orderly" "$role" --config "$stack_config" --listen "127.0.0.1:$port" "$@" \
+    >".dev/$name.log" 2>&1 &
+  local pid=$! deadline=$((SECONDS + 120))
+  node_pids+=("$pid")
+  until curl -fs -o /dev/null "http://127.0.0.1:$port/readyz"; do
+    kill -0 "$pid" 2>/dev/null || {
+      tail -n 20 ".dev/$name.log" >&2
+      fail "$name ended at its start; above are the last lines of .dev/$name.log."
+    }
+    ((SECONDS < deadline)) || fail "$name is not ready after two minutes; see .dev/$name.log."
+    sleep 0.1
+  done
+}
+
+# Asks all of Orderly's processes to drain, the ones that take requests first, and waits for their end.
+stop_nodes() {
+  local pid status=0
+  for pid in "${node_pids[@]}"; do
+    kill -TERM "$pid" 2>/dev/null || true
+    wait "$pid" || status=1
+  done
+  node_pids=()
+  return "$status"
+}
+
+trap 'stop_nodes || true' EXIT

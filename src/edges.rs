@@ -1,0 +1,128 @@
+//! The edges of a process: which adapters stand behind the ports.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use orderly_domain::Clock;
+use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Store};
+use orderly_sinks::{analytics, fanout, feed, ledger, log, store};
+use prometheus::Registry;
+
+use crate::config::{Config, Profile};
+use crate::serve::Roles;
+
+/// The adapters, opened.
+pub(crate) struct Edges {
+    pub log: Arc<dyn IntentLog>,
+    pub ledger: Arc<dyn Ledger>,
+    pub store: Arc<dyn Store>,
+    pub fanout: Arc<dyn Fanout>,
+    pub analytics: Arc<dyn Analytics>,
+    /// Where the relay carries decisions to.
+    pub feeds: Vec<Arc<dyn Feed>>,
+    kept: Kept,
+}
+
+/// What has to be closed in order.
+enum Kept {
+    Embedded(Arc<log::sqlite::Log>),
+    Distributed { log: Arc<log::kafka::Log>, events: Option<Arc<feed::kafka::Feed>> },
+}
+
+impl Edges {
+    /// Opens the adapters of the configured profile.
+    ///
+    /// # Errors
+    /// When one cannot be opened. Says which, and what to do.
+    pub(crate) async fn open(
+        config: &Config,
+        roles: Roles,
+        clock: Arc<dyn Clock>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        match config.profile {
+            Profile::Embedded => Self::embedded(config, clock, registry),
+            Profile::Distributed => Self::distributed(config, roles, registry).await,
+        }
+    }
+
+    /// Opens the adapters in the data folder.
+    ///
+    /// # Errors
+    /// When one cannot be opened. Says which, and what to do.
+    fn embedded(config: &Config, clock: Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
+        // The log comes first: it makes the folder, and refuses one that another process serves.
+        let log = Arc::new(log::sqlite::Log::open(&config.data, config.log_options(), clock, registry)?);
+        let store = store::sqlite::Store::open(&config.data, config.store_options(), registry)?;
+        let analytics = analytics::sqlite::Analytics::open(&config.data, config.analytics_options(), registry)?;
+        let analytics = Arc::new(analytics);
+        Ok(Self {
+            log: Arc::clone(&log) as _,
+            ledger: Arc::new(ledger::memory::Ledger::default()),
+            store: Arc::new(store),
+            fanout: Arc::new(fanout::memory::Fanout::new(config.fanout.capacity_batches)),
+            feeds: vec![Arc::clone(&analytics) as _],
+            analytics,
+            kept: Kept::Embedded(log),
+        })
+    }
+
+    /// Connects to the servers.
+    ///
+    /// # Errors
+    /// When one of them cannot be reached or used. Says which, and what to do.
+    async fn distributed(config: &Config, roles: Roles, registry: &Registry) -> anyhow::Result<Self> {
+        let log = log::kafka::Log::open(config.kafka_options(), registry).await.context("the intent log")?;
+        let store = store::postgres::Store::open(config.postgres_options(), registry).await.context("the store")?;
+        let ledger =
+            ledger::redis::Ledger::open(config.redis_ledger_options(), registry).await.context("the ledger")?;
+        let fanout =
+            fanout::redis::Fanout::open(config.redis_fanout_options(), registry).await.context("the fan-out")?;
+        let analytics = analytics::clickhouse::Analytics::open(config.clickhouse_options()?, registry)
+            .await
+            .context("the analytics")?;
+        let (log, analytics) = (Arc::new(log), Arc::new(analytics));
+        let mut feeds: Vec<Arc<dyn Feed>> = vec![Arc::clone(&analytics) as _];
+        let mut events = None;
+        if roles.relay {
+            let feed = feed::kafka::Feed::open(config.kafka_feed_options(), registry).await;
+            let feed = Arc::new(feed.context("the feed of events")?);
+            feeds.push(Arc::clone(&feed) as _);
+            events = Some(feed);
+        }
+        Ok(Self {
+            log: Arc::clone(&log) as _,
+            ledger: Arc::new(ledger),
+            store: Arc::new(store),
+            fanout: Arc::new(fanout),
+            feeds,
+            analytics,
+            kept: Kept::Distributed { log, events },
+        })
+    }
+
+    /// Waits until an edge has failed in a way that ends the process.
+    pub(crate) async fn failed(&self) -> anyhow::Error {
+        match &self.kept {
+            Kept::Embedded(log) => {
+                let cause = log.failed().await;
+                anyhow!("the intent log failed: {cause}; free or repair the disk and start again")
+            }
+            // What is wrong with a server heals there, and is waited for here.
+            Kept::Distributed { .. } => std::future::pending().await,
+        }
+    }
+
+    /// Closes what must not be dropped at once.
+    pub(crate) async fn close(&self) {
+        match &self.kept {
+            Kept::Embedded(log) => log.close().await,
+            Kept::Distributed { log, events } => {
+                if let Some(events) = events {
+                    events.close().await;
+                }
+                log.close().await;
+            }
+        }
+    }
+}
