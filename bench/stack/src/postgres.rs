@@ -183,9 +183,9 @@ fn programs() -> anyhow::Result<PathBuf> {
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
         .filter(|(_, programs)| programs.join("postgres").exists())
         .max();
-    let found = newest.map(|(_, programs)| programs).or_else(|| {
-        std::env::split_paths(&std::env::var_os("PATH")?).find(|folder| folder.join("postgres").exists())
-    });
+    let found = newest
+        .map(|(_, programs)| programs)
+        .or_else(|| std::env::split_paths(&std::env::var_os("PATH")?).find(|folder| folder.join("postgres").exists()));
     found.context("PostgreSQL is not installed; install the Debian package postgresql")
 }
 

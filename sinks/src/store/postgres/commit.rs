@@ -74,7 +74,8 @@ impl Inner {
                 true => port::Error::MayHaveHappened,
                 false => port::Error::DidNotHappen,
             };
-            let failure = match self.writers.in_time(self.try_commit(lease.client(), commit, &lanes, &sent)).await {
+            let attempt = Box::pin(self.try_commit(lease.client(), commit, &lanes, &sent));
+            let failure = match self.writers.in_time(attempt).await {
                 Ok(Ok(answers)) => {
                     lease.give_back();
                     return Ok(answers);
@@ -124,10 +125,7 @@ impl Inner {
 }
 
 /// Whether every partition is where the commit starts, or, all of them, where it ends: then it is there already.
-fn is_there(
-    standings: &BTreeMap<Partition, Standing>,
-    lanes: &BTreeMap<Partition, Lane<'_>>,
-) -> port::Result<bool> {
+fn is_there(standings: &BTreeMap<Partition, Standing>, lanes: &BTreeMap<Partition, Lane<'_>>) -> port::Result<bool> {
     let (mut ahead, mut there) = (0, 0);
     for Advance { partition, fence, from, to, .. } in lanes.values().map(|lane| *lane.advance) {
         match standings.get(&partition) {
@@ -157,11 +155,7 @@ struct Calendar {
 }
 
 impl Calendar {
-    fn of(
-        commit: &Commit,
-        lanes: &BTreeMap<Partition, Lane<'_>>,
-        standings: &BTreeMap<Partition, Standing>,
-    ) -> Self {
+    fn of(commit: &Commit, lanes: &BTreeMap<Partition, Lane<'_>>, standings: &BTreeMap<Partition, Standing>) -> Self {
         let mut calendar =
             Self { days: vec![Date::ZERO; commit.decisions.len()], newest: BTreeMap::new(), new_days: Vec::new() };
         for (&partition, lane) in lanes {

@@ -44,7 +44,8 @@ impl Connections {
         let object = got.map_err(|error| match error {
             PoolError::Backend(error) => sort(&error, port::Error::DidNotHappen),
             PoolError::Timeout(_) => port::Error::DidNotHappen(
-                "no connection to PostgreSQL came free in time; check that it answers, or allow more connections".into(),
+                "no connection to PostgreSQL came free in time; check that it answers, or allow more connections"
+                    .into(),
             ),
             error => port::Error::DidNotHappen(error.to_string()),
         })?;

@@ -38,7 +38,8 @@ pub(super) async fn migrate(client: &ClientWrapper, migrations: &[&str]) -> Resu
 async fn durable(client: &ClientWrapper) -> Result<(), Failure> {
     let row = client.query_one("SELECT current_setting('synchronous_commit')", &[]).await?;
     if super::rows::column::<&str>(&row, 0)? == "off" {
-        let text = "synchronous_commit is off, so PostgreSQL could lose what was answered; turn it on for this database";
+        let text =
+            "synchronous_commit is off, so PostgreSQL could lose what was answered; turn it on for this database";
         return Err(port::Error::DidNotHappen(text.into()).into());
     }
     Ok(())

@@ -6,9 +6,7 @@ use deadpool_postgres::ClientWrapper;
 use futures::future::{try_join4, try_join5};
 use jiff::civil::Date;
 use orderly_domain::port::store::{AppointmentStatus, Commit};
-use orderly_domain::{
-    Command, Exclusivity, Fence, Offset, Outcome, Partition, Position, Session, SessionId, ticket,
-};
+use orderly_domain::{Command, Exclusivity, Fence, Offset, Outcome, Partition, Position, Session, SessionId, ticket};
 use rustc_hash::FxHashMap;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
@@ -59,9 +57,7 @@ pub(super) async fn begin(
         .prepare_cached(select_sessions!("WHERE session_id = ANY($1) ORDER BY session_id FOR NO KEY UPDATE"))
         .await?;
     let take_keys = client.prepare_cached("SELECT nextval('session_keys') FROM generate_series(1, $1)").await?;
-    let keys = async {
-        if opens == 0 { Ok(Vec::new()) } else { client.query(&take_keys, &[&opens]).await }
-    };
+    let keys = async { if opens == 0 { Ok(Vec::new()) } else { client.query(&take_keys, &[&opens]).await } };
     // Sent at once, in this order.
     let ((), standings, sessions, keys) = try_join4(
         client.batch_execute("BEGIN"),
@@ -306,4 +302,5 @@ fn holding(row: &Row) -> Result<Holding, Failure> {
     })
 }
 
-const _: () = assert!(codes::status(AppointmentStatus::Booked) == 0, "the queries here and the indexes name it by its code");
+const _: () =
+    assert!(codes::status(AppointmentStatus::Booked) == 0, "the queries here and the indexes name it by its code");

@@ -111,9 +111,8 @@ pub(super) async fn add_changes(client: &ClientWrapper, answers: &mut [Committed
         found.iter().map(|known| (&known.state.session.session_id, known)).collect();
 
     let ending = answers.iter().filter(|answer| changing(answer) && answer.kind != Kind::Book);
-    let ending: Vec<_> = ending
-        .filter_map(|answer| Some((*sessions.get(answer.session_id.as_ref()?)?, answer.position)))
-        .collect();
+    let ending: Vec<_> =
+        ending.filter_map(|answer| Some((*sessions.get(answer.session_id.as_ref()?)?, answer.position))).collect();
     let days: Vec<Date> = ending.iter().map(|(known, _)| known.state.session.day).collect();
     let keys: Vec<i64> = ending.iter().map(|(known, _)| known.key).collect();
     let partitions: Vec<i32> = ending.iter().map(|(_, at)| at.partition.into()).collect();
@@ -163,14 +162,7 @@ pub(super) async fn seen_tickets(
     let rows = client
         .query(
             &statement,
-            &[
-                &i32::from(partition),
-                &rows::utc_day(since),
-                &since.as_micros(),
-                &book,
-                &duplicate,
-                &tickets_max,
-            ],
+            &[&i32::from(partition), &rows::utc_day(since), &since.as_micros(), &book, &duplicate, &tickets_max],
         )
         .await?;
     let seen = |row| {
@@ -191,9 +183,8 @@ pub(super) async fn snapshots(
     since: Date,
 ) -> Result<Vec<Snapshot>, Failure> {
     let partitions: Vec<i32> = partitions.iter().map(|partition| i32::from(*partition)).collect();
-    let find = client
-        .prepare_cached(select_sessions!("WHERE day >= $1 AND partition = ANY($2) ORDER BY session_key"))
-        .await?;
+    let find =
+        client.prepare_cached(select_sessions!("WHERE day >= $1 AND partition = ANY($2) ORDER BY session_key")).await?;
     let held = client
         .prepare_cached(
             "SELECT s.session_key, a.ticket_id, a.patient_id, a.number, a.log_offset, a.status = 0 \
@@ -275,7 +266,9 @@ pub(super) async fn progress(client: &ClientWrapper) -> Result<Vec<Progress>, Fa
 /// See [`orderly_domain::port::Store::policies`].
 pub(super) async fn policies(client: &ClientWrapper, rows_max: usize) -> Result<Vec<PolicyVersion>, Failure> {
     let statement = client
-        .prepare_cached("SELECT version, document, author, reason, set_at_us FROM policies ORDER BY version DESC LIMIT $1")
+        .prepare_cached(
+            "SELECT version, document, author, reason, set_at_us FROM policies ORDER BY version DESC LIMIT $1",
+        )
         .await?;
     let policy = |row| {
         Ok(PolicyVersion {

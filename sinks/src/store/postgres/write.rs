@@ -286,4 +286,3 @@ pub(super) async fn decisions_and_commit(
     try_join(writer.as_mut().finish(), client.batch_execute("COMMIT")).await?;
     Ok(())
 }
-
