@@ -263,7 +263,7 @@ fn launch(
             return false;
         }
         let mut ask = Command::new(programs.join("pg_isready"));
-        ask.args(["-q", "-h", "127.0.0.1", "-U", ROLE, "-p", &port.to_string()]);
+        ask.args(["-q", "-h", "127.0.0.1", "-U", ROLE, "-d", "postgres", "-p", &port.to_string()]);
         ask.status().is_ok_and(|status| status.success())
     })?;
     Ok(process)

@@ -74,7 +74,8 @@ impl Inner {
                 true => port::Error::MayHaveHappened,
                 false => port::Error::DidNotHappen,
             };
-            let failure = match self.writers.in_time(self.try_commit(lease.client(), commit, &lanes, &sent)).await {
+            let attempt = Box::pin(self.try_commit(lease.client(), commit, &lanes, &sent));
+            let failure = match self.writers.in_time(attempt).await {
                 Ok(Ok(answers)) => {
                     lease.give_back();
                     return Ok(answers);

@@ -10,7 +10,7 @@ use prometheus::IntGauge;
 use tokio_postgres::{Config, NoTls};
 
 use super::Options;
-use super::error::{Failure, sort};
+use super::error::{Failure, sort, words};
 
 /// Some connections to one server.
 #[derive(Clone, Debug)]
@@ -100,9 +100,9 @@ pub(super) struct Late(Duration);
 
 /// How to connect: nobody may hold locks for ever, and plans must not depend on statistics that come later.
 fn config(url: &str, options: &Options) -> port::Result<Config> {
-    let mut config: Config = url.parse().map_err(|error| {
+    let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         let advice = "write it as postgres://user:password@host:port/database";
-        port::Error::DidNotHappen(format!("the store's url cannot be used: {error}; {advice}"))
+        port::Error::DidNotHappen(format!("the store's url cannot be used: {}; {advice}", words(&error)))
     })?;
     let call_timeout = options.call_timeout.as_millis();
     let ours = [

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// PostgreSQL refused, or the connection broke.
-    #[error(transparent)]
+    #[error("{}", words(.0))]
     Postgres(#[from] Error),
     /// The work itself did.
     #[error(transparent)]
@@ -70,7 +70,7 @@ fn is_missing_day(error: &Error) -> bool {
 
 /// The meaning of an error; `otherwise` when its kind leaves that to the moment at which it came.
 pub(super) fn sort(error: &Error, otherwise: impl FnOnce(String) -> port::Error) -> port::Error {
-    let text = error.to_string();
+    let text = words(error);
     let Some(answer) = error.as_db_error() else {
         return otherwise(format!("{text}; check that PostgreSQL runs and can be reached"));
     };
@@ -90,6 +90,17 @@ pub(super) fn sort(error: &Error, otherwise: impl FnOnce(String) -> port::Error)
         // The server told that the statement failed: its transaction is over.
         _ if ["22", "23", "40", "53", "54"].contains(&class) => port::Error::DidNotHappen(text),
         _ => otherwise(text),
+    }
+}
+
+/// The error and what caused it.
+pub(super) fn words(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(answer) => format!("PostgreSQL says: {} ({})", answer.message(), answer.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn begin(
     let lock_sessions = client
         .prepare_cached(select_sessions!("WHERE session_id = ANY($1) ORDER BY session_id FOR NO KEY UPDATE"))
         .await?;
-    let take_keys = client.prepare_cached("SELECT nextval('session_keys') FROM generate_series(1, $1)").await?;
+    let take_keys = client.prepare_cached("SELECT nextval('session_keys') FROM generate_series(1, $1::int8)").await?;
     let keys = async { if opens == 0 { Ok(Vec::new()) } else { client.query(&take_keys, &[&opens]).await } };
     // Sent at once, in this order.
     let ((), standings, sessions, keys) = try_join4(
