@@ -2,7 +2,8 @@
 -- them. Nothing is written when a session is fenced or lost.
 --
 -- KEYS   1 sessions, 2 tickets, 3 patients, 4 bookings, 5 free, 6 calls: see includes/records.lua
--- ARGV   1 caller, 2 number of the call, 3 how many sessions follow
+-- ARGV   1 caller, 2 number of the call, 3 number of the caller's last call that was answered, or 0 when it knows no
+--        session of the day, 4 how many sessions follow
 --        then for each session: its id, its doctor, the caller's fence, and the version that the caller saw last, or
 --        an empty string when it does not know the session
 --        then for each command: kind, index of its session (from 1), offset, logged_at, and
@@ -18,17 +19,18 @@
 --          booked NUMBER, booked NUMBER UNTIL, sold_out UNTIL, repeat OFFSET, cancelled NUMBER, applied, or a reason
 --        UNTIL is the session's end, told when it has no number left.
 --        {"FENCED", caller, number, index}: a later takeover has that session
---        {"LOST", caller, number, index}: that session is not what the caller knows
+--        {"LOST", caller, number, index}: that session is not what the caller knows; with index 0, nothing is
 --        {"OVERTAKEN", caller, number}: a later call of the caller came first
 --- @include "call"
 
-local caller, call_number, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local caller, call_number, count = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local entries, sessions, dirty = {}, {}, {}
 
 check_types()
-if is_overtaken(caller, call_number) then return {'OVERTAKEN', caller, call_number} end
+if last_call(caller) >= tonumber(call_number) then return {'OVERTAKEN', caller, call_number} end
+if last_call(caller) < tonumber(ARGV[3]) then return {'LOST', caller, call_number, 0} end
 for index = 1, count do
-  local at = index * 4
+  local at = index * 4 + 1
   local entry = {id = ARGV[at], doctor = ARGV[at + 1], fence = tonumber(ARGV[at + 2]), version = tonumber(ARGV[at + 3])}
   local stored = read_session(entry.id)
   -- Takeovers of two doctors are of two partitions, and cannot be compared.
@@ -208,7 +210,7 @@ local function undo_opening(entry)
 end
 
 local answers = {}
-local at = 4 + count * 4
+local at = 5 + count * 4
 while ARGV[at] do
   local kind, entry, offset, logged_at = ARGV[at], entries[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]
   local a, b, c, d = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]

@@ -10,11 +10,10 @@ local function check_types()
   redis.call('ZCARD', KEYS[5])
 end
 
--- A call that a client gave up on may still arrive, after its repetition and what followed. Each caller numbers its
--- calls, so that such a one is known.
-local function is_overtaken(caller, number)
-  local last = redis.call('HGET', KEYS[6], caller)
-  return last and tonumber(last) >= tonumber(number)
+-- The caller's last call about this day. One with a lower number was given up, and arrives after its repetition and what
+-- followed; a last call older than one that was answered means that Redis has lost something since.
+local function last_call(caller)
+  return tonumber(redis.call('HGET', KEYS[6], caller) or 0)
 end
 
 -- The first write of a call: one that takes memory, so that a full server refuses the call whole.

@@ -66,7 +66,7 @@ impl Call {
             });
             encode(step, place, &mut commands);
         }
-        let mut args = vec![bytes(caller), bytes(number), bytes(entries.len())];
+        let mut args = vec![bytes(caller), bytes(number), bytes(known.last_call(day)), bytes(entries.len())];
         for entry in &entries {
             let seen = known.get(day, &entry.key);
             if seen.is_some_and(|seen| seen.fence > entry.fence) {

@@ -19,27 +19,44 @@ pub(super) struct Seen {
 
 /// As many as there are sessions whose day is not past.
 #[derive(Debug, Default)]
-pub(super) struct Known(FxHashMap<Day, FxHashMap<Key, Seen>>);
+pub(super) struct Known(FxHashMap<Day, KnownDay>);
+
+#[derive(Debug, Default)]
+struct KnownDay {
+    sessions: FxHashMap<Key, Seen>,
+    /// The last call about the day that was answered.
+    last_call: u64,
+}
 
 impl Known {
     pub(super) fn get(&self, day: &Day, key: &Key) -> Option<Seen> {
-        self.0.get(day)?.get(key).copied()
+        self.0.get(day)?.sessions.get(key).copied()
     }
 
-    /// It is there, at that version or a later one.
-    pub(super) fn see(&mut self, day: &Day, key: &Key, seen: Seen) {
-        if let Some(known) = self.0.get_mut(day).and_then(|sessions| sessions.get_mut(key)) {
+    /// The number of the last call that was answered; 0 when no session of the day is known.
+    pub(super) fn last_call(&self, day: &Day) -> u64 {
+        self.0.get(day).map_or(0, |day| day.last_call)
+    }
+
+    /// It is there, at that version or a later one, says the answer to that call.
+    pub(super) fn see(&mut self, day: &Day, key: &Key, seen: Seen, call: u64) {
+        if !self.0.contains_key(day) {
+            self.0.insert(day.clone(), KnownDay::default());
+        }
+        let Some(day) = self.0.get_mut(day) else { return };
+        day.last_call = call.max(day.last_call);
+        if let Some(known) = day.sessions.get_mut(key) {
             *known = seen;
         } else {
-            self.0.entry(day.clone()).or_default().insert(key.clone(), seen);
+            day.sessions.insert(key.clone(), seen);
         }
     }
 
     /// It is not there, and should not be.
     pub(super) fn forget(&mut self, day: &Day, key: &Key) {
-        if let Some(sessions) = self.0.get_mut(day) {
-            sessions.remove(key);
-            if sessions.is_empty() {
+        if let Some(known) = self.0.get_mut(day) {
+            known.sessions.remove(key);
+            if known.sessions.is_empty() {
                 self.0.remove(day);
             }
         }
@@ -50,6 +67,6 @@ impl Known {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.values().map(FxHashMap::len).sum()
+        self.0.values().map(|day| day.sessions.len()).sum()
     }
 }

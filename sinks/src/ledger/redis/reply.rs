@@ -14,8 +14,8 @@ pub(super) enum Reply {
     Done { versions: Vec<u64>, answers: Vec<String> },
     /// That session, counted from 0, was taken over by another.
     Fenced(usize),
-    /// That session, counted from 0, is not what the caller knows.
-    Lost(usize),
+    /// That session, counted from 0, is not what the caller knows; `None` when the day is not.
+    Lost(Option<usize>),
     /// A later call came first.
     Overtaken,
 }
@@ -30,14 +30,14 @@ impl Reply {
         if echoed_caller != caller || echoed_number != number.to_string() {
             return None;
         }
-        let mut index = || usize::from_redis_value(fields.next()?).ok()?.checked_sub(1);
+        let mut index = || Some(usize::from_redis_value(fields.next()?).ok()?.checked_sub(1));
         match word.as_str() {
             "OK" => {
                 let versions = Vec::from_redis_value(fields.next()?).ok()?;
                 let answers = fields.next().map_or(Some(vec![]), |value| Vec::from_redis_value(value).ok())?;
                 Some(Self::Done { versions, answers })
             }
-            "FENCED" => index().map(Self::Fenced),
+            "FENCED" => index()?.map(Self::Fenced),
             "LOST" => index().map(Self::Lost),
             "OVERTAKEN" => Some(Self::Overtaken),
             _ => None,

@@ -103,8 +103,8 @@ impl Ledger {
                 return Err(entry.map_or_else(unreadable, |entry| Error::Fenced { partition: entry.partition }));
             }
             Reply::Lost(index) => {
-                let entry = call.entries.get(index);
-                return Err(entry.map_or_else(unreadable, |entry| lost(&entry.key.0, day)));
+                let entry = index.and_then(|index| call.entries.get(index));
+                return Err(lost(entry.map(|entry| &entry.key.0), day));
             }
             Reply::Overtaken => return Err(overtaken()),
         };
@@ -116,7 +116,7 @@ impl Ledger {
                     for (entry, version) in call.entries.iter().zip(versions) {
                         match version {
                             0 => known.forget(day, &entry.key),
-                            version => known.see(day, &entry.key, Seen { fence: entry.fence, version }),
+                            version => known.see(day, &entry.key, Seen { fence: entry.fence, version }, number),
                         }
                     }
                 });
@@ -151,12 +151,14 @@ impl Ledger {
         let _gate = self.gates[gate_of(&day)].lock().await;
         let seen = self.known().get(&day, &key).filter(|seen| seen.fence == fence);
         self.learn(|known| known.forget(&day, &key));
-        let mut version = seen.map_or(1, |seen| seen.version + 1);
+        let (mut version, mut last_call) = (seen.map_or(1, |seen| seen.version + 1), 0);
         for part in parts(&snapshot, fence, version) {
             let number = self.calls.fetch_add(1, Ordering::Relaxed);
             let args: Vec<_> = [bytes(&self.caller), bytes(number)].into_iter().chain(part).collect();
             match self.call(&RESTORE, &day, number, &args).await? {
-                Reply::Done { versions, .. } => version = versions.first().copied().unwrap_or(version),
+                Reply::Done { versions, .. } => {
+                    (version, last_call) = (versions.first().copied().unwrap_or(version), number);
+                }
                 Reply::Fenced(_) => {
                     return Err(Error::Fenced { partition: partition_of(&key.1, self.log_partitions) });
                 }
@@ -167,7 +169,7 @@ impl Ledger {
                 Reply::Overtaken => return Err(overtaken()),
             }
         }
-        self.learn(|known| known.see(&day, &key, Seen { fence, version }));
+        self.learn(|known| known.see(&day, &key, Seen { fence, version }, last_call));
         Ok(())
     }
 
@@ -294,11 +296,9 @@ fn all<T>(answers: Vec<Result<T>>) -> Result<Vec<T>> {
     worst.map_or(Ok(done), Err)
 }
 
-fn lost(session: &SessionId, day: &Day) -> Error {
-    Error::Lost(format!(
-        "Redis does not know session {session} of {} {}, or not newly enough",
-        day.department, day.date
-    ))
+fn lost(session: Option<&SessionId>, day: &Day) -> Error {
+    let what = session.map_or_else(|| "what it was told".into(), |session| format!("session {session}"));
+    Error::Lost(format!("Redis does not know {what} of {} {}, or not newly enough", day.department, day.date))
 }
 
 fn overtaken() -> Error {

@@ -1,0 +1,231 @@
+//! What happens when Redis forgets, stops, or is not what it was.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use orderly_stack::redis::Options as Server;
+
+use super::*;
+
+/// No test waits for this.
+const PATIENT: Duration = Duration::from_secs(60);
+/// Every test that needs a silent server waits for this once.
+const BRIEF: Duration = Duration::from_millis(200);
+
+/// A ledger that knows a session of two numbers, one of them booked.
+async fn with_a_booking(options: Options) -> Redis {
+    let ledger = open(options).await;
+    assert_eq!(ask_under(&ledger, 1, &open_session()).await.unwrap(), Outcome::Applied);
+    assert_eq!(ask_under(&ledger, 1, &book(1, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    ledger
+}
+
+fn open_session() -> Command {
+    super::super::open(0, 2)
+}
+
+/// Nothing is answered until it is restored; then all is as the rules say.
+async fn is_lost_until_restored(ledger: &Redis) {
+    for command in [book(1, 1, 0), book(2, 2, 0), open_session()] {
+        is_lost(&ask_under(ledger, 1, &command).await);
+    }
+    let undone = ledger.undo(&[decision(book(1, 1, 0), Outcome::Booked { number: 1 })]).await;
+    assert!(matches!(undone, Err(port::Error::Lost(_))), "{undone:?}");
+    ledger.restore(vec![(2, snapshot(0, 2, 1))]).await.unwrap();
+    assert_eq!(ask_under(ledger, 2, &book(1, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    assert_eq!(ask_under(ledger, 2, &book(2, 1, 0)).await.unwrap(), Outcome::Rejected(Reason::AlreadyBooked));
+    assert_eq!(ask_under(ledger, 2, &book(3, 3, 0)).await.unwrap(), Outcome::Booked { number: 2 });
+    assert_eq!(remaining(ledger).await, [("session-0".into(), 0)]);
+}
+
+#[tokio::test]
+async fn says_that_it_was_flushed() {
+    let redis = own(Server::default());
+    let ledger = with_a_booking(options(vec![redis.server.url()])).await;
+    redis.server.ask("FLUSHALL").unwrap();
+    is_lost_until_restored(&ledger).await;
+}
+
+#[tokio::test]
+async fn says_that_an_old_copy_came_back() {
+    let mut redis = own(Server::default());
+    let ledger = open(options(vec![redis.server.url()])).await;
+    ask_under(&ledger, 1, &open_session()).await.unwrap();
+    redis.server.ask("SAVE").unwrap();
+    assert_eq!(ask_under(&ledger, 1, &book(1, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    redis.server.restart().unwrap();
+    reach(&ledger).await;
+    assert_eq!(remaining(&ledger).await, [("session-0".into(), 2)], "the copy is from before the booking");
+    is_lost_until_restored(&ledger).await;
+}
+
+#[tokio::test]
+async fn goes_on_after_a_restart_that_lost_nothing() {
+    let mut redis =
+        own(Server { append_only: true, config: vec![("appendfsync".into(), "always".into())], ..Server::default() });
+    let ledger = with_a_booking(options(vec![redis.server.url()])).await;
+    redis.server.restart().unwrap();
+    reach(&ledger).await;
+    assert_eq!(ask_under(&ledger, 1, &book(1, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    assert_eq!(ask_under(&ledger, 1, &book(2, 2, 0)).await.unwrap(), Outcome::Booked { number: 2 });
+}
+
+/// The connections from before a restart are found to be closed; others are made.
+async fn reach(ledger: &Redis) {
+    let closed = |error: &port::Error| matches!(error, port::Error::MayHaveHappened(_) | port::Error::DidNotHappen(_));
+    while ledger.remaining().await.is_err_and(|error| closed(&error)) {}
+    while ask_under(ledger, 1, &Command::Cancel(unknown())).await.is_err_and(|error| closed(&error)) {}
+}
+
+/// A cancellation of a booking that was never made.
+fn unknown() -> Cancel {
+    Cancel { ticket: ticket(99), patient_id: "nobody".parse().unwrap(), session: reference(0) }
+}
+
+#[tokio::test]
+async fn answers_the_same_after_a_silence() {
+    let redis = own(Server::default());
+    let options = Options { response_timeout: BRIEF, ..options(vec![redis.server.url()]) };
+    let ledger = with_a_booking(options).await;
+    redis.server.process().signal(Signal::SIGSTOP).unwrap();
+    let silent = ask_under(&ledger, 1, &book(2, 2, 0)).await;
+    assert!(matches!(silent, Err(port::Error::MayHaveHappened(_))), "{silent:?}");
+    // The connection is gone; a new one is taken by the kernel, and answered by nobody.
+    let silent = ask_under(&ledger, 1, &book(2, 2, 0)).await;
+    assert!(matches!(silent, Err(port::Error::DidNotHappen(_))), "{silent:?}");
+    redis.server.process().signal(Signal::SIGCONT).unwrap();
+    assert_eq!(until_answered(&ledger, &book(2, 2, 0)).await, Outcome::Booked { number: 2 });
+    assert_eq!(remaining(&ledger).await, [("session-0".into(), 0)], "it was booked once");
+}
+
+/// Asks until there is an answer, as the pipeline does.
+async fn until_answered(ledger: &Redis, command: &Command) -> Outcome {
+    loop {
+        match ask_under(ledger, 1, command).await {
+            Ok(outcome) => return outcome,
+            Err(port::Error::MayHaveHappened(_) | port::Error::DidNotHappen(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn says_that_nobody_is_there() {
+    let redis = own(Server::default());
+    let options = options(vec![redis.server.url()]);
+    let ledger = with_a_booking(options.clone()).await;
+    redis.server.process().kill().unwrap();
+    let lost = ask_under(&ledger, 1, &book(2, 2, 0)).await;
+    assert!(matches!(lost, Err(port::Error::MayHaveHappened(_) | port::Error::DidNotHappen(_))), "{lost:?}");
+    let refused = ask_under(&ledger, 1, &book(2, 2, 0)).await;
+    assert!(matches!(refused, Err(port::Error::DidNotHappen(_))), "{refused:?}");
+    let refused = Redis::open(options, &Registry::new()).await;
+    assert!(matches!(refused, Err(port::Error::DidNotHappen(_))));
+}
+
+#[tokio::test]
+async fn refuses_a_server_that_throws_keys_away() {
+    let redis = own(Server { config: vec![("maxmemory-policy".into(), "allkeys-lru".into())], ..Server::default() });
+    let refused = Redis::open(options(vec![redis.server.url()]), &Registry::new()).await;
+    let Err(port::Error::DidNotHappen(text)) = refused else { panic!("it was opened") };
+    assert!(text.contains("allkeys-lru") && text.contains("CONFIG SET maxmemory-policy noeviction"), "{text}");
+    redis.server.ask("CONFIG SET maxmemory-policy noeviction").unwrap();
+    open(options(vec![redis.server.url()])).await;
+}
+
+#[tokio::test]
+async fn changes_nothing_when_memory_is_full() {
+    let redis = own(Server::default());
+    let ledger = with_a_booking(options(vec![redis.server.url()])).await;
+    redis.server.ask("CONFIG SET maxmemory 1").unwrap();
+    for command in [book(2, 2, 0), open_session()] {
+        let full = ask_under(&ledger, 1, &command).await;
+        assert!(matches!(full, Err(port::Error::StorageFull(_))), "{full:?}");
+    }
+    assert_eq!(remaining(&ledger).await, [("session-0".into(), 1)]);
+    redis.server.ask("CONFIG SET maxmemory 0").unwrap();
+    assert_eq!(ask_under(&ledger, 1, &book(2, 2, 0)).await.unwrap(), Outcome::Booked { number: 2 });
+}
+
+#[tokio::test]
+async fn waits_for_a_server_that_became_a_replica() {
+    let (redis, other) = (own(Server::default()), own(Server::default()));
+    let ledger = with_a_booking(options(vec![redis.server.url()])).await;
+    // It keeps what it has as long as it does not reach its primary.
+    other.server.process().signal(Signal::SIGSTOP).unwrap();
+    redis.server.ask(&format!("REPLICAOF 127.0.0.1 {}", other.server.port())).unwrap();
+    let refused = ask_under(&ledger, 1, &book(2, 2, 0)).await;
+    assert!(matches!(refused, Err(port::Error::DidNotHappen(_))), "{refused:?}");
+    redis.server.ask("REPLICAOF NO ONE").unwrap();
+    assert_eq!(ask_under(&ledger, 1, &book(2, 2, 0)).await.unwrap(), Outcome::Booked { number: 2 });
+}
+
+#[tokio::test]
+async fn loads_its_scripts_where_they_are_not_known() {
+    let redis = own(Server::default());
+    let ledger = with_a_booking(options(vec![redis.server.url()])).await;
+    redis.server.ask("SCRIPT FLUSH").unwrap();
+    assert_eq!(ask_under(&ledger, 1, &book(2, 2, 0)).await.unwrap(), Outcome::Booked { number: 2 });
+}
+
+#[tokio::test]
+async fn stops_at_keys_that_are_not_its_own() {
+    let redis = own(Server::default());
+    let ledger = open(Options { prefix: "own:".into(), ..options(vec![redis.server.url()]) }).await;
+    redis.server.ask("SET own:{1970-01-01:cardiology}:free nonsense").unwrap();
+    let broken = ask_under(&ledger, 1, &open_session()).await;
+    assert!(matches!(broken, Err(port::Error::Corrupt(_))), "{broken:?}");
+    assert_eq!(redis.server.ask("DBSIZE").unwrap(), "1", "nothing was written");
+}
+
+/// A call that was given up may be carried out later, after its repetition and after what followed: it does nothing.
+#[tokio::test]
+async fn ignores_a_call_that_was_overtaken() {
+    let redis = own(Server::default());
+    let options = Options { response_timeout: BRIEF, ..options(vec![redis.server.url()]) };
+    let ledger = with_a_booking(options).await;
+    redis.server.process().signal(Signal::SIGSTOP).unwrap();
+    let silent = ask_under(&ledger, 1, &open_session()).await;
+    assert!(matches!(silent, Err(port::Error::MayHaveHappened(_))), "{silent:?}");
+    redis.server.process().signal(Signal::SIGCONT).unwrap();
+    assert_eq!(until_answered(&ledger, &open_session()).await, Outcome::Applied);
+    let close = Command::CloseSession(CloseSession { session: reference(0), cause: "ill".into() });
+    assert_eq!(until_answered(&ledger, &close).await, Outcome::Applied);
+    assert_eq!(until_answered(&ledger, &book(2, 2, 0)).await, Outcome::Rejected(Reason::SessionClosed));
+}
+
+#[tokio::test]
+async fn restores_a_large_session_in_parts() {
+    let ledger = open(Options { response_timeout: PATIENT, ..options(vec![shared().url()]) }).await;
+    let holding = |index: u32| {
+        let mut ticket_id = [0; 16];
+        ticket_id[..4].copy_from_slice(&index.to_be_bytes());
+        Holding {
+            ticket: ticket::Id::from_bytes(ticket_id),
+            patient_id: format!("patient-{index}").parse().expect("valid"),
+            number: index,
+            booked_at: u64::from(index),
+            // Of the first numbers, every third was given back.
+            active: index > 6_000 || !index.is_multiple_of(3),
+        }
+    };
+    let session = session(0, 10_000, Exclusivity::DepartmentDay);
+    let snapshot = Snapshot { session, closed: false, holdings: (1..=9_000).map(holding).collect() };
+    for _ in 0..2 {
+        ledger.restore(vec![(1, snapshot.clone())]).await.unwrap();
+        assert_eq!(remaining(&ledger).await, [("session-0".into(), 3_000)]);
+    }
+    let mut model = DepartmentDay::default();
+    model.restore(snapshot);
+    let commands: Vec<_> = (0..250).map(|patient| book(patient, patient, 0)).collect();
+    let request = |command| Request { position: position(9_001), logged_at: RELEASE, fence: 1, command };
+    let requests: Vec<_> = commands.iter().map(request).collect();
+    let answers = ledger.apply(&requests).await.unwrap();
+    for (command, answer) in commands.iter().zip(answers) {
+        assert_eq!(answer, model.apply(command, 9_001, RELEASE), "{command:?}");
+    }
+    let close = Command::CloseSession(CloseSession { session: reference(0), cause: "ill".into() });
+    assert_eq!(ask_under(&ledger, 1, &close).await.unwrap(), Outcome::Applied);
+    assert_eq!(ask_under(&ledger, 1, &super::super::open(0, 1)).await.unwrap(), Outcome::Applied, "all are free");
+    assert_eq!(ask_under(&ledger, 1, &book(251, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+}
