@@ -104,7 +104,7 @@ fn start(spec: &Spec, http_port: u16) -> anyhow::Result<Process> {
 }
 
 /// Whether the server behind a port says that it is ready.
-fn answers(http_port: u16) -> bool {
+pub(crate) fn answers(http_port: u16) -> bool {
     let ping = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", http_port))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;

@@ -1,5 +1,6 @@
 //! Real servers as plain processes on the loopback address: what tests and `make up` run Orderly against.
 
+pub mod chdb;
 pub mod clickhouse;
 pub mod kafka;
 pub mod postgres;

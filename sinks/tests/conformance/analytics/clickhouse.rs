@@ -1,5 +1,6 @@
 //! Analytics in ClickHouse, on a real server of 2018 and, when asked for, on today's engine.
 
+mod chdb;
 mod engine;
 mod faults;
 mod random;
