@@ -40,12 +40,22 @@ const MISSING_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked for, and how long that may take.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Joins the group and reads for `inbox` until that is closed. `running` is dropped at the very end.
+/// How a reader comes by its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Membership {
+    /// The group assigns them.
+    Member,
+    /// It takes what it is told to, beside the group.
+    Onlooker,
+}
+
+/// Reads for `inbox` until that is closed. `running` is dropped at the very end.
 ///
 /// # Errors
 /// `DidNotHappen` when the client cannot be made.
 pub(super) fn join(
     options: &Options,
+    membership: Membership,
     inbox: &Arc<Inbox>,
     read_ahead_records: IntGauge,
     running: watch::Receiver<()>,
@@ -72,7 +82,11 @@ pub(super) fn join(
         .set("queued.max.messages.kbytes", CLIENT_READ_AHEAD_KB)
         .set("fetch.message.max.bytes", (partition_bytes / 2).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX).to_string());
     let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|error| failed(&error))?;
-    consumer.subscribe(&[&options.topic]).map_err(|error| failed(&error))?;
+    match membership {
+        Membership::Member => consumer.subscribe(&[&options.topic]).map_err(|error| failed(&error))?,
+        // The client wants a group's name all the same; without a subscription it never joins it.
+        Membership::Onlooker => {}
+    }
     let group = Group {
         consumer,
         inbox: Arc::clone(inbox),
@@ -245,7 +259,7 @@ impl Group {
             match self.consumer.pause(&self.list(&pause)) {
                 Ok(()) => self.paused.extend(pause),
                 Err(error) => {
-                    tracing::warn!(%error, "partitions could not be paused; more is read ahead than should be")
+                    tracing::warn!(%error, "partitions could not be paused; more is read ahead than should be");
                 }
             }
         }

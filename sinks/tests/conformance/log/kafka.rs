@@ -353,7 +353,7 @@ async fn records_that_age_out_unread_stop_the_reader() {
     admin.delete_records(&aged, &AdminOptions::new()).await.expect("it answers");
     match reader.seek(&starts(&extents)).await {
         Err(Error::Corrupt(cause)) => {
-            assert!(cause.contains("partition 1") && cause.contains("0 was sought"), "{cause}")
+            assert!(cause.contains("partition 1") && cause.contains("0 was sought"), "{cause}");
         }
         other => panic!("they are gone: {other:?}"),
     }
@@ -442,7 +442,7 @@ async fn a_broker_that_dies_or_stops_loses_nothing() {
         match reader.next(100).await.expect("a reader outlives its broker") {
             Delivery::Records(more) => records.extend(more),
             // Its group may have been made anew.
-            other => drop(follow_on(&mut *reader, other, &records, &mut mine).await),
+            other => follow_on(&mut *reader, other, &records, &mut mine).await,
         }
     }
     assert_acknowledged(&records, &appended);
