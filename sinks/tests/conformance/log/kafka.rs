@@ -331,6 +331,7 @@ async fn a_replaced_topic_stops_the_reader() {
     assert!(matches!(&error, Error::Corrupt(cause) if cause.contains("store") || cause.contains("decided")), "{error}");
 
     // And a later start finds out before it reads.
+    drop((reader, log));
     let log = place.open().await;
     let mut reader = assigned(&*log).await;
     match reader.seek(&ends(&extents)).await {
