@@ -6,9 +6,9 @@ mod producer;
 mod topic;
 mod watermarks;
 
-pub(crate) use connection::{Connection, Quiet, log_line};
+pub(crate) use connection::{Connection, log_line};
 pub(crate) use last::last_records;
-pub(crate) use producer::{Delivered, Limits, Observer, Producer};
+pub(crate) use producer::{Limits, Observer, Producer};
 pub(crate) use topic::Topic;
 pub(crate) use watermarks::Watermarks;
 

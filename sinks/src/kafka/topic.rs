@@ -49,20 +49,38 @@ impl Topic {
     /// # Errors
     /// `DidNotHappen` when no broker answers, the topic cannot be made, or it has another shape.
     pub(crate) async fn ensure(&self, connection: &Connection) -> Result<()> {
+        self.settle(connection, true).await
+    }
+
+    /// Checks that the topic is there and what is needed.
+    ///
+    /// # Errors
+    /// `DidNotHappen` when no broker answers, there is no such topic, or it has another shape.
+    pub(crate) async fn check(&self, connection: &Connection) -> Result<()> {
+        self.settle(connection, false).await
+    }
+
+    async fn settle(&self, connection: &Connection, make: bool) -> Result<()> {
         let mut config = connection.config();
         config.set("allow.auto.create.topics", "false");
         let admin: AdminClient<Quiet> = config
             .create_with_context(Quiet)
             .map_err(|error| Error::DidNotHappen(format!("Kafka's client could not be made: {error}")))?;
         let admin = Arc::new(admin);
-        let outcome = self.ensure_with(connection, &admin).await;
+        let outcome = self.settle_with(connection, make, &admin).await;
         // Its end joins a thread.
         drop(tokio::task::spawn_blocking(move || drop(admin)));
         outcome
     }
 
-    async fn ensure_with(&self, connection: &Connection, admin: &Arc<AdminClient<Quiet>>) -> Result<()> {
+    async fn settle_with(&self, connection: &Connection, make: bool, admin: &Arc<AdminClient<Quiet>>) -> Result<()> {
         if self.find(connection, admin).await?.is_none() {
+            if !make {
+                return Err(Error::DidNotHappen(format!(
+                    "Kafka at {} has no topic {}; name the one that the server writes to",
+                    connection.brokers, self.name
+                )));
+            }
             self.create(connection, admin).await?;
         }
         let deadline = Instant::now() + connection.request_timeout;

@@ -7,9 +7,13 @@ use orderly_domain::port::log::Extent;
 use orderly_domain::port::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use super::blocking;
 use super::connection::{Connection, Quiet};
+
+/// How long it waits before it asks again.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// A client that only asks; it is in no group.
 #[derive(Clone)]
@@ -32,11 +36,22 @@ impl Watermarks {
         Ok(Self { client: Arc::new(client), connection: connection.clone(), topic: topic.into(), partitions })
     }
 
-    /// Every partition's extent, ascending by partition.
+    /// Every partition's extent, ascending by partition. Asks again for as long as a request may take: a partition whose
+    /// leader is about to change, or was made just now, answers a moment later.
     ///
     /// # Errors
     /// `DidNotHappen` when a partition's broker does not answer.
     pub(crate) async fn extents(&self) -> Result<Vec<Extent>> {
+        let deadline = Instant::now() + self.connection.request_timeout;
+        loop {
+            match self.ask().await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+                told => return told,
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Vec<Extent>> {
         let this = self.clone();
         blocking(move || {
             let starts = this.offsets(Offset::Beginning)?;

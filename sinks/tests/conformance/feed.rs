@@ -1,4 +1,5 @@
 //! What the feed of events on Kafka does. Against a real broker.
+#![cfg(test)]
 
 use std::time::Duration;
 

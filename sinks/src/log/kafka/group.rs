@@ -40,23 +40,23 @@ const MISSING_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked for, and how long that may take.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How a reader gets its partitions.
+/// How a reader comes by its partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Membership {
     /// The group assigns them.
     Member,
-    /// The reader names them, and takes them from nobody.
+    /// It takes what it is told to, beside the group.
     Onlooker,
 }
 
-/// Joins the group, or looks on, and reads for `inbox` until that is closed. `running` is dropped at the very end.
+/// Reads for `inbox` until that is closed. `running` is dropped at the very end.
 ///
 /// # Errors
 /// `DidNotHappen` when the client cannot be made.
 pub(super) fn join(
     options: &Options,
-    inbox: &Arc<Inbox>,
     membership: Membership,
+    inbox: &Arc<Inbox>,
     read_ahead_records: IntGauge,
     running: watch::Receiver<()>,
 ) -> Result<()> {
@@ -82,13 +82,14 @@ pub(super) fn join(
         .set("queued.max.messages.kbytes", CLIENT_READ_AHEAD_KB)
         .set("fetch.message.max.bytes", (partition_bytes / 2).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX).to_string());
     let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|error| failed(&error))?;
-    if membership == Membership::Member {
-        consumer.subscribe(&[&options.topic]).map_err(|error| failed(&error))?;
+    match membership {
+        Membership::Member => consumer.subscribe(&[&options.topic]).map_err(|error| failed(&error))?,
+        // The client wants a group's name all the same; without a subscription it never joins it.
+        Membership::Onlooker => {}
     }
     let group = Group {
         consumer,
         inbox: Arc::clone(inbox),
-        membership,
         topic: options.topic.clone(),
         partition_bytes,
         revoke_timeout: options.revoke_timeout,
@@ -113,7 +114,6 @@ pub(super) fn join(
 struct Group {
     consumer: BaseConsumer<Context>,
     inbox: Arc<Inbox>,
-    membership: Membership,
     topic: String,
     /// How much is held of a partition before it is paused.
     partition_bytes: usize,
@@ -233,11 +233,7 @@ impl Group {
     }
 
     fn assign(&self, list: &TopicPartitionList) {
-        let assigned = match self.membership {
-            Membership::Member => self.consumer.incremental_assign(list),
-            Membership::Onlooker => self.consumer.assign(list),
-        };
-        if let Err(error) = assigned {
+        if let Err(error) = self.consumer.incremental_assign(list) {
             self.inbox
                 .fail(format!("Kafka's client would not read the partitions it was given ({error}); start again"));
         }
@@ -263,7 +259,7 @@ impl Group {
             match self.consumer.pause(&self.list(&pause)) {
                 Ok(()) => self.paused.extend(pause),
                 Err(error) => {
-                    tracing::warn!(%error, "partitions could not be paused; more is read ahead than should be")
+                    tracing::warn!(%error, "partitions could not be paused; more is read ahead than should be");
                 }
             }
         }

@@ -38,7 +38,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// The intent log on Kafka. Dropping it delivers what was accepted in the background; [`Log::close`] waits for that.
 pub struct Log {
     options: Options,
-    producer: Producer,
+    /// `None` when it was opened for reading only.
+    producer: Option<Producer>,
     watermarks: Watermarks,
     measures: Measures,
     /// Has a receiver in every reader's thread.
@@ -60,26 +61,46 @@ impl Log {
         topic.ensure(&connection).await?;
         let watermarks = Watermarks::new(&connection, &options.topic, options.partitions)?;
         let producer = Producer::start(&connection, &topic, options.limits(), Box::new(measures.clone()))?;
-        Ok(Self { options, producer, watermarks, measures, readers: watch::Sender::new(()) })
+        Ok(Self { options, producer: Some(producer), watermarks, measures, readers: watch::Sender::new(()) })
     }
 
-    fn read_as(&self, membership: Membership) -> Result<Reader> {
+    /// Connects to Kafka for reading only; makes nothing.
+    ///
+    /// # Errors
+    /// As [`Log::open`], and when there is no such topic.
+    pub async fn open_read_only(options: Options) -> Result<Self> {
+        options.validate().map_err(Error::DidNotHappen)?;
+        let measures = Measures::register(&Registry::new())
+            .map_err(|error| Error::DidNotHappen(format!("the intent log's metrics could not be made: {error}")))?;
+        let connection = options.connection();
+        options.topic().check(&connection).await?;
+        let watermarks = Watermarks::new(&connection, &options.topic, options.partitions)?;
+        Ok(Self { options, producer: None, watermarks, measures, readers: watch::Sender::new(()) })
+    }
+
+    fn producer(&self) -> Result<&Producer> {
+        self.producer.as_ref().ok_or_else(|| Error::DidNotHappen("the intent log was opened for reading only".into()))
+    }
+
+    fn read(&self, membership: Membership) -> Result<Reader> {
         let inbox = Arc::default();
         let gauge = self.measures.read_ahead_records.clone();
-        group::join(&self.options, &inbox, membership, gauge, self.readers.subscribe())?;
+        group::join(&self.options, membership, &inbox, gauge, self.readers.subscribe())?;
         Ok(Reader { inbox, watermarks: self.watermarks.clone() })
     }
 
     /// Why records may not get through now, as far as is known: brokers that cannot be reached, or a producer that had to
     /// be made again. `None` after the next record that does get through.
     pub fn trouble(&self) -> Option<String> {
-        self.producer.trouble()
+        self.producer.as_ref().and_then(Producer::trouble)
     }
 
     /// Takes no more appends, delivers those that wait, for ten seconds at most, and waits, for five seconds at most, until
     /// readers that were dropped have left their group.
     pub async fn close(&self) {
-        self.producer.close().await;
+        if let Some(producer) = &self.producer {
+            producer.close().await;
+        }
         let _ = tokio::time::timeout(LEAVE_MAX, self.readers.closed()).await;
     }
 }
@@ -91,6 +112,7 @@ impl IntentLog for Log {
     }
 
     async fn append(&self, partition: Partition, key: &str, payload: Vec<u8>) -> Result<Appended> {
+        let producer = self.producer()?;
         if partition >= self.options.partitions {
             return Err(Error::DidNotHappen(format!(
                 "there is no partition {partition}: the log has {}",
@@ -104,7 +126,7 @@ impl IntentLog for Log {
                 self.options.payload_bytes_max
             )));
         }
-        let answered = self.producer.send(partition, key, &payload)?;
+        let answered = producer.send(partition, key, &payload)?;
         let delivered = answered
             .await
             .unwrap_or_else(|_| Err(Error::MayHaveHappened("Kafka's producer ended without an answer".into())))?;
@@ -123,11 +145,11 @@ impl IntentLog for Log {
     }
 
     async fn reader(&self) -> Result<Box<dyn LogReader>> {
-        Ok(Box::new(self.read_as(Membership::Member)?))
+        Ok(Box::new(self.read(Membership::Member)?))
     }
 
     async fn scan(&self, from: &[(Partition, Offset)]) -> Result<Box<dyn LogReader>> {
-        let mut reader = self.read_as(Membership::Onlooker)?;
+        let mut reader = self.read(Membership::Onlooker)?;
         reader.seek(from).await?;
         Ok(Box::new(reader))
     }

@@ -26,7 +26,7 @@ impl Reader {
         loop {
             match self.watermarks.extents().await {
                 Err(error) => {
-                    tracing::warn!(%error, "the reader waits to be told where the intent log starts and ends")
+                    tracing::warn!(%error, "the reader waits to be told where the intent log starts and ends");
                 }
                 told => return told,
             }

@@ -331,6 +331,7 @@ async fn a_replaced_topic_stops_the_reader() {
     assert!(matches!(&error, Error::Corrupt(cause) if cause.contains("store") || cause.contains("decided")), "{error}");
 
     // And a later start finds out before it reads.
+    drop((reader, log));
     let log = place.open().await;
     let mut reader = assigned(&*log).await;
     match reader.seek(&ends(&extents)).await {
@@ -353,7 +354,7 @@ async fn records_that_age_out_unread_stop_the_reader() {
     admin.delete_records(&aged, &AdminOptions::new()).await.expect("it answers");
     match reader.seek(&starts(&extents)).await {
         Err(Error::Corrupt(cause)) => {
-            assert!(cause.contains("partition 1") && cause.contains("0 was sought"), "{cause}")
+            assert!(cause.contains("partition 1") && cause.contains("0 was sought"), "{cause}");
         }
         other => panic!("they are gone: {other:?}"),
     }
@@ -442,7 +443,7 @@ async fn a_broker_that_dies_or_stops_loses_nothing() {
         match reader.next(100).await.expect("a reader outlives its broker") {
             Delivery::Records(more) => records.extend(more),
             // Its group may have been made anew.
-            other => drop(follow_on(&mut *reader, other, &records, &mut mine).await),
+            other => follow_on(&mut *reader, other, &records, &mut mine).await,
         }
     }
     assert_acknowledged(&records, &appended);
