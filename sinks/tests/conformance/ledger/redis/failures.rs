@@ -15,8 +15,8 @@ const BRIEF: Duration = Duration::from_millis(200);
 /// A ledger that knows a session of two numbers, one of them booked.
 async fn with_a_booking(options: Options) -> Redis {
     let ledger = open(options).await;
-    assert_eq!(ask_under(&ledger, 1, &open_session()).await.unwrap(), Outcome::Applied);
-    assert_eq!(ask_under(&ledger, 1, &book(1, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    assert_eq!(ask_under(&ledger, 1, &open_session()).await.expect("it is answered"), Outcome::Applied);
+    assert_eq!(ask_under(&ledger, 1, &book(1, 1, 0)).await.expect("it is answered"), Outcome::Booked { number: 1 });
     ledger
 }
 
@@ -31,10 +31,13 @@ async fn is_lost_until_restored(ledger: &Redis) {
     }
     let undone = ledger.undo(&[decision(book(1, 1, 0), Outcome::Booked { number: 1 })]).await;
     assert!(matches!(undone, Err(port::Error::Lost(_))), "{undone:?}");
-    ledger.restore(vec![(2, snapshot(0, 2, 1))]).await.unwrap();
-    assert_eq!(ask_under(ledger, 2, &book(1, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
-    assert_eq!(ask_under(ledger, 2, &book(2, 1, 0)).await.unwrap(), Outcome::Rejected(Reason::AlreadyBooked));
-    assert_eq!(ask_under(ledger, 2, &book(3, 3, 0)).await.unwrap(), Outcome::Booked { number: 2 });
+    ledger.restore(vec![(2, snapshot(0, 2, 1))]).await.expect("it can be restored");
+    assert_eq!(ask_under(ledger, 2, &book(1, 1, 0)).await.expect("it is answered"), Outcome::Booked { number: 1 });
+    assert_eq!(
+        ask_under(ledger, 2, &book(2, 1, 0)).await.expect("it is answered"),
+        Outcome::Rejected(Reason::AlreadyBooked)
+    );
+    assert_eq!(ask_under(ledger, 2, &book(3, 3, 0)).await.expect("it is answered"), Outcome::Booked { number: 2 });
     assert_eq!(remaining(ledger).await, [("session-0".into(), 0)]);
 }
 
@@ -79,7 +82,7 @@ async fn reach(ledger: &Redis) {
 
 /// A cancellation of a booking that was never made.
 fn unknown() -> Cancel {
-    Cancel { ticket: ticket(99), patient_id: "nobody".parse().unwrap(), session: reference(0) }
+    Cancel { ticket: ticket(99), patient_id: "nobody".parse().expect("valid"), session: reference(0) }
 }
 
 #[tokio::test]
@@ -181,17 +184,25 @@ async fn stops_at_keys_that_are_not_its_own() {
 /// A call that was given up may be carried out later, after its repetition and after what followed: it does nothing.
 #[tokio::test]
 async fn ignores_a_call_that_was_overtaken() {
-    let redis = own(Server::default());
-    let options = Options { response_timeout: BRIEF, ..options(vec![redis.server.url()]) };
-    let ledger = with_a_booking(options).await;
-    redis.server.process().signal(Signal::SIGSTOP).unwrap();
-    let silent = ask_under(&ledger, 1, &open_session()).await;
-    assert!(matches!(silent, Err(port::Error::MayHaveHappened(_))), "{silent:?}");
-    redis.server.process().signal(Signal::SIGCONT).unwrap();
-    assert_eq!(until_answered(&ledger, &open_session()).await, Outcome::Applied);
-    let close = Command::CloseSession(CloseSession { session: reference(0), cause: "ill".into() });
-    assert_eq!(until_answered(&ledger, &close).await, Outcome::Applied);
-    assert_eq!(until_answered(&ledger, &book(2, 2, 0)).await, Outcome::Rejected(Reason::SessionClosed));
+    let client = ::redis::Client::open(shared().url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let prefix = name("overtaken");
+    let keys = ["sessions", "tickets", "patients", "bookings", "free", "calls"].map(|key| format!("{{{prefix}}}{key}"));
+    let mut call = async |number: &str, command: &[&str]| {
+        let session = ["me", number, "0", "1", "session-0", "doctor-0", "1", "", command[0], "1", "7", "05"];
+        let args: Vec<_> = session.iter().chain(&command[1..]).copied().collect();
+        let reply: Vec<::redis::Value> = orderly_lua::APPLY.call(&mut connection, &keys, &args).await.unwrap();
+        ::redis::from_redis_value::<String>(reply[0].clone()).unwrap()
+    };
+    let open = ["o", "3", "01", "09", "d"];
+    assert_eq!(call("4", &open).await, "OK");
+    assert_eq!(call("5", &["x"]).await, "OK");
+    for number in ["3", "4", "5"] {
+        assert_eq!(call(number, &open).await, "OVERTAKEN");
+    }
+    let record: String =
+        ::redis::cmd("HGET").arg(&keys[0]).arg("session-0").query_async(&mut connection).await.unwrap();
+    assert_eq!(record, "1 2 3 0 0 1 d 01 09 doctor-0", "it stays closed");
 }
 
 #[tokio::test]

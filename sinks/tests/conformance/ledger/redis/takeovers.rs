@@ -117,7 +117,10 @@ impl Owner {
     async fn take_over(before: Option<Self>, options: &Options, model: &Model) -> Self {
         let fence = before.map_or(1, |before| before.fence + 1);
         let ledger = open(options.clone()).await;
-        ledger.restore(model.kept.values().map(|kept| (fence, kept.clone())).collect()).await.unwrap();
+        ledger
+            .restore(model.kept.values().map(|kept| (fence, kept.clone())).collect())
+            .await
+            .expect("it can be restored");
         Self { ledger, fence }
     }
 
@@ -148,7 +151,7 @@ impl Owner {
         }
         // Asked again about the last record, it says the same: an answer may be lost on its way.
         if let Some(last) = requests.last() {
-            let again = self.ledger.apply(&[*last]).await.unwrap()[0].outcome;
+            let again = self.ledger.apply(&[*last]).await.expect("it can be asked")[0].outcome;
             let expected =
                 model.days[&key_of(last.command)].clone().apply(last.command, last.position.offset, last.logged_at);
             assert_eq!(again, expected.outcome, "{:?}", last.command);
