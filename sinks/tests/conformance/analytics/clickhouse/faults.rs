@@ -66,21 +66,26 @@ async fn a_server_that_does_not_answer_is_an_error_that_heals() {
     use nix::sys::signal::Signal;
     let server = server("silent");
     let mut place = Database::on(server.url());
-    let short = Duration::from_millis(300);
+    let short = Duration::from_secs(1);
     let analytics = place.own().await;
     let (first, second) = day();
     analytics.append(&first[..2]).await.unwrap();
     drop(analytics);
     place.0 = Options { timeout: short, report_timeout: short, append_timeout: short, ..place.0 };
-    let analytics = place.own().await;
-    analytics.append(&first[..3]).await.unwrap();
+    // On a busy machine a sound server may take longer than that.
+    let analytics = loop {
+        if let Ok(analytics) = ClickHouse::open(place.0.clone(), &Registry::new()).await {
+            break analytics;
+        }
+    };
+    while analytics.append(&first[..3]).await.is_err() {}
 
     server.process().signal(Signal::SIGSTOP).unwrap();
     let lost = analytics.append(&first).await;
     assert!(matches!(&lost, Err(Error::MayHaveHappened(_))), "{lost:?}");
     for refused in [analytics.append(&second).await, analytics.next_offsets().await.map(drop)] {
         let Err(Error::DidNotHappen(text)) = refused else { panic!("{refused:?}") };
-        assert!(text.contains("did not answer within 300 ms; look at its load"), "{text}");
+        assert!(text.contains("did not answer within 1000 ms; look at its load"), "{text}");
     }
     let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
     assert!(matches!(analytics.report("summary", from, to).await, Err(Error::DidNotHappen(_))));
