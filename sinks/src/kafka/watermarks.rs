@@ -43,17 +43,23 @@ impl Watermarks {
     /// `DidNotHappen` when a partition's broker does not answer.
     pub(crate) async fn extents(&self) -> Result<Vec<Extent>> {
         let deadline = Instant::now() + self.connection.request_timeout;
+        let mut leaders_known = true;
         loop {
-            match self.ask().await {
+            match self.ask(leaders_known).await {
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
                 told => return told,
             }
+            leaders_known = false;
         }
     }
 
-    async fn ask(&self) -> Result<Vec<Extent>> {
+    async fn ask(&self, leaders_known: bool) -> Result<Vec<Extent>> {
         let this = self.clone();
         blocking(move || {
+            if !leaders_known {
+                // Otherwise it would go on asking a leader that is gone. Whether this fails shows next.
+                let _ = this.client.fetch_metadata(Some(&this.topic), this.try_timeout());
+            }
             let starts = this.offsets(Offset::Beginning)?;
             let ends = this.offsets(Offset::End)?;
             // What it has to say of its connections is told when it is asked.
@@ -64,12 +70,17 @@ impl Watermarks {
         .await
     }
 
+    /// How long one of several tries may take.
+    fn try_timeout(&self) -> Duration {
+        self.connection.request_timeout / 5
+    }
+
     fn offsets(&self, end: Offset) -> Result<Vec<u64>> {
         let mut asked = TopicPartitionList::new();
         asked.add_partition_range(&self.topic, 0, i32::from(self.partitions) - 1);
         let unanswered = |error| self.connection.unanswered("tell where a topic starts and ends", &error);
         asked.set_all_offsets(end).map_err(unanswered)?;
-        let told = self.client.offsets_for_times(asked, self.connection.request_timeout).map_err(unanswered)?;
+        let told = self.client.offsets_for_times(asked, self.try_timeout()).map_err(unanswered)?;
         let mut offsets = vec![None; usize::from(self.partitions)];
         for element in told.elements() {
             element.error().map_err(unanswered)?;

@@ -381,17 +381,17 @@ async fn more_partitions_than_were_configured_are_refused() {
     assert!(cause.contains("has 6 partitions"), "{cause}");
 }
 
-/// A broker that may be killed and stopped, one test at a time.
+/// Brokers that may be killed and stopped, of one test alone.
 struct Fragile {
     kafka: Mutex<Kafka>,
     _folder: TempDir,
 }
 
 impl Fragile {
-    async fn start() -> Arc<Self> {
-        tokio::task::spawn_blocking(|| {
+    async fn start(nodes: u16) -> Arc<Self> {
+        tokio::task::spawn_blocking(move || {
             let folder = tempfile::tempdir().expect("a folder can be made");
-            let kafka = Kafka::start(folder.path(), &orderly_stack::kafka::Options::default());
+            let kafka = Kafka::start(folder.path(), &orderly_stack::kafka::Options { nodes, port: None });
             Arc::new(Self { kafka: Mutex::new(kafka.expect("Kafka can be started")), _folder: folder })
         })
         .await
@@ -423,7 +423,7 @@ async fn insist(log: &dyn IntentLog, partition: Partition, payload: Vec<u8>) -> 
 async fn a_broker_that_dies_or_stops_loses_nothing() {
     use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
 
-    let broker = Fragile::start().await;
+    let broker = Fragile::start(1).await;
     let brokers = broker.with(|kafka| kafka.brokers()).await;
     let quick = Options { request_timeout: Duration::from_millis(1_500), ..options(&brokers) };
     let log = open(&quick).await.expect("it can be opened");
@@ -484,6 +484,25 @@ async fn a_broker_that_dies_or_stops_loses_nothing() {
         waiting.into_iter().zip(outcomes).filter(|(_, outcome)| outcome.is_none()).map(|(append, _)| append);
     assert!(join_all(unanswered).await.iter().all(Result::is_ok), "what was accepted is served");
     small.close().await;
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_brokers_may_die() {
+    let cluster = Fragile::start(3).await;
+    let brokers = cluster.with(|kafka| kafka.brokers()).await;
+    let log = open(&Options { replication: 3, request_timeout: Duration::from_secs(20), ..options(&brokers) })
+        .await
+        .expect("it can be opened");
+    let mut appended = fill(&log, 300).await;
+    cluster.with(|kafka| kafka.process(0).kill().expect("it dies")).await;
+    appended.extend(fill(&log, 300).await);
+    assert_acknowledged(&read_all(&log).await, &appended);
+    cluster.with(|kafka| kafka.restart(0).expect("it starts again")).await;
+    appended.extend(fill(&log, 300).await);
+    let records = read_all(&log).await;
+    assert_acknowledged(&records, &appended);
+    assert_eq!(records.len(), appended.len(), "none is there twice");
     log.close().await;
 }
 
