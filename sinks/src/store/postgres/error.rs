@@ -14,6 +14,9 @@ pub(super) enum Failure {
     /// The work itself did.
     #[error(transparent)]
     Port(#[from] port::Error),
+    /// Another node committed a row since this one looked, and it stands in the way.
+    #[error("another node was faster")]
+    Overtaken,
     /// There is no table for these days of decisions or appointments.
     #[error("a day has no table yet")]
     NoTable {
@@ -27,7 +30,11 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether another transaction was in the way, so that the same may work on what is there now.
     pub(super) fn is_conflict(&self) -> bool {
-        let Self::Postgres(error) = self else { return false };
+        let error = match self {
+            Self::Postgres(error) => error,
+            Self::Overtaken => return true,
+            Self::Port(_) | Self::NoTable { .. } => return false,
+        };
         error.code().is_some_and(|code| {
             [
                 SqlState::UNIQUE_VIOLATION,
@@ -49,7 +56,7 @@ impl Failure {
         match self {
             Self::Port(error) => error,
             Self::Postgres(error) => sort(&error, unsure),
-            Self::NoTable { .. } => port::Error::DidNotHappen("a day has no table yet; try again".into()),
+            Self::Overtaken | Self::NoTable { .. } => port::Error::DidNotHappen(format!("{self}; try again")),
         }
     }
 
@@ -57,7 +64,7 @@ impl Failure {
     pub(super) fn is_answer(&self) -> bool {
         match self {
             Self::Postgres(error) => error.as_db_error().is_some() && !error.is_closed(),
-            Self::Port(_) | Self::NoTable { .. } => true,
+            Self::Port(_) | Self::Overtaken | Self::NoTable { .. } => true,
         }
     }
 }

@@ -63,6 +63,17 @@ async fn execute(
     Ok(())
 }
 
+/// Inserts rows that another node's may stand in the way of. Nothing is said of which, so that no patient's name gets into
+/// the server's log.
+async fn insert(
+    client: &ClientWrapper,
+    statement: &Statement,
+    rows: usize,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<(), Failure> {
+    if rows == 0 || client.execute(statement, params).await? == rows as u64 { Ok(()) } else { Err(Failure::Overtaken) }
+}
+
 /// One column of a set.
 fn column<T, V>(rows: &[T], value: impl FnMut(&T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
@@ -156,7 +167,7 @@ const INSERT_HOLDINGS: &str = "\
     INSERT INTO appointments (day, partition, log_offset, session_key, number, patient_id, ticket_id, scope, status, \
     changed_partition, changed_offset, cause) \
     SELECT * FROM unnest($1::date[], $2::int4[], $3::int8[], $4::int8[], $5::int4[], $6::text[], $7::bytea[], \
-    $8::text[], $9::int2[], $10::int4[], $11::int8[], $12::text[])";
+    $8::text[], $9::int2[], $10::int4[], $11::int8[], $12::text[]) ON CONFLICT DO NOTHING";
 
 async fn write_made(client: &ClientWrapper, statement: &Statement, made: &[&Holding]) -> Result<(), Failure> {
     let days: Vec<Date> = column(made, |holding| holding.day);
@@ -185,19 +196,19 @@ async fn write_made(client: &ClientWrapper, statement: &Statement, made: &[&Hold
         &changed_offsets,
         &causes,
     ];
-    execute(client, statement, made.len(), &params).await
+    insert(client, statement, made.len(), &params).await
 }
 
 const INSERT_TICKETS: &str = "\
     INSERT INTO tickets (ticket_id, day, partition, log_offset) \
-    SELECT * FROM unnest($1::bytea[], $2::date[], $3::int4[], $4::int8[])";
+    SELECT * FROM unnest($1::bytea[], $2::date[], $3::int4[], $4::int8[]) ON CONFLICT DO NOTHING";
 
 async fn write_tickets(client: &ClientWrapper, statement: &Statement, made: &[&Holding]) -> Result<(), Failure> {
     let tickets: Vec<&[u8]> = made.iter().map(|holding| &holding.ticket.as_bytes()[..]).collect();
     let days: Vec<Date> = column(made, |holding| holding.day);
     let partitions: Vec<i32> = column(made, |holding| holding.position.partition.into());
     let offsets: Vec<i64> = column(made, |holding| holding.position.offset.cast_signed());
-    execute(client, statement, made.len(), &[&tickets, &days, &partitions, &offsets]).await
+    insert(client, statement, made.len(), &[&tickets, &days, &partitions, &offsets]).await
 }
 
 const ADVANCE: &str = "\
