@@ -21,7 +21,7 @@ async fn round(hospital: &Hospital) -> u64 {
     // It stops after the round that it begins with.
     let (_stop, stopped) = watch::channel(true);
     retention.run(stopped).await;
-    let trimmed = registry.gather().iter().find(|family| family.name() == "orderly_pipeline_trimmed_total").cloned();
+    let trimmed = registry.gather().iter().find(|family| family.name() == "orderly_log_trimmed_records_total").cloned();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of a few records")]
     let trimmed = trimmed.expect("it is registered").get_metric()[0].get_counter().value() as u64;
     trimmed
