@@ -41,7 +41,7 @@ pub(crate) enum Settled {
 pub(crate) fn waiting(state: &Shared, position: Position) -> Result<Waiting, Problem> {
     state.waiters.register(position).map_err(|_| {
         Problem::new(&kind::OVERLOADED)
-            .detail("As many requests wait as this server has room for. Ask without waiting, or again later.")
+            .detail("As many requests and streams wait as this server has room for. Poll instead, or try again later.")
             .retry_after(Duration::from_secs(2))
     })
 }
@@ -70,14 +70,18 @@ pub(crate) async fn settle(state: &Shared, position: Position, wait: Duration) -
     }
 }
 
-/// The decision on a record, when it is made within `wait`.
-pub(crate) async fn decision(state: &Shared, position: Position, wait: Duration) -> Result<Option<Committed>, Problem> {
+/// The decision on a record that was taken, when it is made within `wait` and can be read. That it cannot be read changes
+/// nothing about its being taken, so it is told as one that is not known yet.
+pub(crate) async fn decision(state: &Shared, position: Position, wait: Duration) -> Option<Committed> {
     match settle(state, position, wait).await {
-        Settled::Heard(committed, index) => Ok(committed.get(index).cloned()),
-        Settled::NotYet => Ok(None),
-        Settled::Decided => {
-            let row = state.ports.store.decision(position).await;
-            Ok(row.map_err(|error| Problem::from_read("decision", &error))?.map(|row| row.decision))
-        }
+        Settled::Heard(committed, index) => committed.get(index).cloned(),
+        Settled::NotYet => None,
+        Settled::Decided => match state.ports.store.decision(position).await {
+            Ok(row) => row.map(|row| row.decision),
+            Err(error) => {
+                tracing::warn!(%error, %position, "a decision could not be read; it is told as not known yet");
+                None
+            }
+        },
     }
 }

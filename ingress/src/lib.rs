@@ -6,9 +6,11 @@ pub mod metrics;
 pub mod problem;
 pub mod throttle;
 
+mod addresses;
 mod append;
 mod bookings;
 mod catalogue;
+mod connection;
 mod demo;
 mod follower;
 mod gate;
@@ -28,6 +30,7 @@ mod routes;
 mod server;
 mod sessions;
 mod state;
+mod streams;
 mod tickets;
 mod waiters;
 

@@ -1,6 +1,6 @@
 //! The ingress's metrics: every name in one place.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::routes;
 
@@ -12,12 +12,20 @@ pub const ACCEPT_SECONDS: &str = "orderly_ingress_accept_seconds";
 pub const DECISION_SECONDS: &str = "orderly_ingress_decision_seconds";
 /// Requests and streams that wait for a decision.
 pub const WAITERS: &str = "orderly_ingress_waiters";
-/// Server-sent event streams that are open.
+/// Gauge by `kind`, `sessions` or `tickets`: event streams that are open.
 pub const STREAMS: &str = "orderly_ingress_streams";
+/// Counter by `limit`, `session-streams`, `ticket-streams` or `address-streams`: event streams that were refused.
+pub const STREAMS_REFUSED_TOTAL: &str = "orderly_ingress_streams_refused_total";
 /// Connections that are open.
 pub const CONNECTIONS: &str = "orderly_ingress_connections";
 /// Connections that were cut before their first request was read.
 pub const CONNECTIONS_CUT_TOTAL: &str = "orderly_ingress_connections_cut_total";
+/// Connections that were closed at once because their address had as many as it may.
+pub const CONNECTIONS_REFUSED_TOTAL: &str = "orderly_ingress_connections_refused_total";
+/// Connections that were cut because the client did not read.
+pub const SLOW_READERS_CUT_TOTAL: &str = "orderly_ingress_slow_readers_cut_total";
+/// Gauge by `holding`, `connections` or `streams`: client addresses that hold some.
+pub const ADDRESSES: &str = "orderly_ingress_addresses";
 /// Times that the fan-out said this node missed something.
 pub const GAPS_TOTAL: &str = "orderly_ingress_fanout_gaps_total";
 /// Retries that were answered without a new record.
@@ -26,6 +34,12 @@ pub const RETRIES_TOTAL: &str = "orderly_ingress_retries_total";
 pub const PANICS_TOTAL: &str = "orderly_ingress_panics_total";
 /// Sessions that this node knows.
 pub const SESSIONS: &str = "orderly_ingress_sessions";
+/// Counter by `limit`: requests that were throttled.
+pub const THROTTLED_TOTAL: &str = "orderly_ingress_throttled_total";
+/// Gauge by `limit`: keys of the throttle that have an allowance of their own.
+pub const THROTTLE_KEYS: &str = "orderly_ingress_throttle_keys";
+/// Counter by `limit`: requests whose key shared an allowance, because the limit had `keys_max` keys already.
+pub const THROTTLE_KEYS_OVERFLOWED_TOTAL: &str = "orderly_ingress_throttle_keys_overflowed_total";
 
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
@@ -38,9 +52,15 @@ pub(crate) struct Metrics {
     pub(crate) accept: Histogram,
     pub(crate) decision: Histogram,
     pub(crate) waiters: IntGauge,
-    pub(crate) streams: IntGauge,
+    pub(crate) session_streams: IntGauge,
+    pub(crate) ticket_streams: IntGauge,
+    pub(crate) stream_addresses: IntGauge,
+    pub(crate) streams_refused: IntCounterVec,
     pub(crate) connections: IntGauge,
+    pub(crate) connection_addresses: IntGauge,
     pub(crate) connections_cut: IntCounter,
+    pub(crate) connections_refused: IntCounter,
+    pub(crate) slow_readers_cut: IntCounter,
     pub(crate) gaps: IntCounter,
     pub(crate) retries: IntCounter,
     pub(crate) panics: IntCounter,
@@ -70,14 +90,33 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok(counter)
         };
+        let gauges = |name: &str, help: &str, label: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok(gauges)
+        };
+        let streams = gauges(STREAMS, "Event streams that are open, by kind.", "kind")?;
+        let addresses = gauges(ADDRESSES, "Client addresses that hold connections or streams.", "holding")?;
+        let opts = Opts::new(STREAMS_REFUSED_TOTAL, "Event streams refused, by limit.");
+        let streams_refused = IntCounterVec::new(opts, &["limit"])?;
+        registry.register(Box::new(streams_refused.clone()))?;
         Ok(Self {
             requests: routes::TABLE.iter().map(counters).collect(),
             accept: histogram(ACCEPT_SECONDS, "From a booking's arrival to its 202.")?,
             decision: histogram(DECISION_SECONDS, "From the log's taking a record to hearing its outcome.")?,
             waiters: gauge(WAITERS, "Requests and streams that wait for a decision.")?,
-            streams: gauge(STREAMS, "Server-sent event streams that are open.")?,
+            session_streams: streams.with_label_values(&["sessions"]),
+            ticket_streams: streams.with_label_values(&["tickets"]),
+            stream_addresses: addresses.with_label_values(&["streams"]),
+            streams_refused,
             connections: gauge(CONNECTIONS, "Connections that are open.")?,
+            connection_addresses: addresses.with_label_values(&["connections"]),
             connections_cut: counter(CONNECTIONS_CUT_TOTAL, "Connections cut before a first request was read.")?,
+            connections_refused: counter(
+                CONNECTIONS_REFUSED_TOTAL,
+                "Connections closed at once because their address had too many.",
+            )?,
+            slow_readers_cut: counter(SLOW_READERS_CUT_TOTAL, "Connections cut because the client did not read.")?,
             gaps: counter(GAPS_TOTAL, "Times that this node missed published decisions and read the store.")?,
             retries: counter(RETRIES_TOTAL, "Retries that were answered without a new record.")?,
             panics: counter(PANICS_TOTAL, "Requests whose handler panicked.")?,

@@ -22,10 +22,16 @@ pub struct Options {
     pub policy: Policy,
     /// Open connections. Further ones wait in the kernel's queue.
     pub connections_max: usize,
-    /// Requests and streams that wait for a decision at once.
+    /// Open connections of one client address. Further ones are closed at once.
+    pub connections_per_address_max: usize,
+    /// Requests and streams that wait for a decision at once. Beyond it a request is answered as it stands, without a wait.
     pub waiters_max: usize,
-    /// Server-sent event streams at once.
-    pub streams_max: usize,
+    /// Event streams of patients' tickets at once.
+    pub ticket_streams_max: usize,
+    /// Event streams of the public list of sessions at once.
+    pub session_streams_max: usize,
+    /// Event streams of one client address at once, of both kinds together.
+    pub streams_per_address_max: usize,
     /// Remembered bookings, by ticket, so that a retry gets its ticket without a new record.
     pub idempotency_window: usize,
     /// Remembered verified tokens.
@@ -42,6 +48,8 @@ pub struct Options {
     pub body_timeout: Duration,
     /// How long a client may take to send the body of `PUT /v1/sessions`.
     pub sessions_body_timeout: Duration,
+    /// How long a client may leave an answer or a stream unread once it cannot be sent on; then its connection is cut.
+    pub write_timeout: Duration,
     /// How long a call may take that does not wait for a decision.
     pub request_timeout: Duration,
     /// The longest that a client can ask to wait for a decision.
@@ -69,8 +77,11 @@ impl Default for Options {
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
             connections_max: 20_000,
+            connections_per_address_max: 2_000,
             waiters_max: 50_000,
-            streams_max: 20_000,
+            ticket_streams_max: 20_000,
+            session_streams_max: 10_000,
+            streams_per_address_max: 1_000,
             idempotency_window: 65_536,
             tokens_cached_max: 16_384,
             header_bytes_max: 16 * 1024,
@@ -79,6 +90,7 @@ impl Default for Options {
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(10),
             sessions_body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(15),
             wait_max: Duration::from_secs(60),
             stream_max: Duration::from_secs(15 * 60),

@@ -114,7 +114,7 @@ pub(crate) async fn get(State(state): State<Shared>) -> Result<Json<View>, Probl
         lag: partitions.iter().map(|partition| partition.lag).sum(),
         partitions,
         waiters: state.waiters.count(),
-        streams: state.metrics.streams.get(),
+        streams: state.streams.count(),
         connections: state.metrics.connections.get(),
         following: state.is_following(),
     }))

@@ -1,29 +1,23 @@
 //! The server: takes connections, bounds them, and stops in order.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use orderly_domain::{port, ticket};
 use prometheus::Registry;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tower::Service as _;
 
+use crate::addresses::Addresses;
 use crate::auth::{Keys, Verifier};
 use crate::catalogue::Catalogue;
+use crate::connection::{self, Connection};
 use crate::idempotency::Window;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -31,15 +25,10 @@ use crate::policy::{self, Current};
 use crate::progress::Progress;
 use crate::request::Peer;
 use crate::state::{Ports, Shared, State};
+use crate::streams::Streams;
 use crate::throttle::{self, Throttle};
 use crate::waiters::Waiters;
 use crate::{follower, openapi};
-
-/// How many heads a request may have.
-const HEADERS_MAX: usize = 64;
-
-/// How many requests may be under way on one HTTP/2 connection.
-const HTTP2_STREAMS_MAX: u32 = 128;
 
 /// How long to wait after a connection could not be accepted, for instance because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -124,7 +113,7 @@ impl Server {
             progress: Progress::new(ports.log.partitions()),
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
             window: Window::new(options.idempotency_window),
-            streams: Arc::new(Semaphore::new(options.streams_max)),
+            streams: Streams::new(&options, &metrics),
             metrics,
             registry,
             following: AtomicBool::new(true),
@@ -155,8 +144,10 @@ impl Server {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let service = openapi::service(&self.state);
         let connections = Arc::new(Semaphore::new(self.state.options.connections_max));
+        let connections_per_address_max = self.state.options.connections_per_address_max;
+        let addresses = Addresses::new(connections_per_address_max, self.state.metrics.connection_addresses.clone());
         let graceful = GracefulShutdown::new();
-        let builder = builder(&self.state.options);
+        let protocol = connection::protocol(&self.state.options);
         let mut serving = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
@@ -180,14 +171,14 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    self.state.metrics.connections.inc();
-                    let connection = Connection {
-                        state: Arc::clone(&self.state),
-                        service: service.clone(),
-                        builder: builder.clone(),
-                        peer: Peer(peer.ip().to_canonical()),
-                        _permit: permit,
+                    let peer = Peer(peer.ip().to_canonical());
+                    let Some(place) = addresses.take(peer.0) else {
+                        // Dropping the stream closes it.
+                        self.state.metrics.connections_refused.inc();
+                        continue;
                     };
+                    let state = Arc::clone(&self.state);
+                    let connection = Connection::new(state, service.clone(), protocol.clone(), peer, permit, place);
                     serving.spawn(connection.serve(stream, graceful.watcher()));
                 }
                 Err(error) => {
@@ -207,71 +198,5 @@ impl Server {
         }
         serving.shutdown().await;
         self.background.shutdown().await;
-    }
-}
-
-type Builder = auto::Builder<TokioExecutor>;
-
-fn builder(options: &Options) -> Builder {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .max_buf_size(options.header_bytes_max)
-        .max_headers(HEADERS_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(options.header_bytes_max).unwrap_or(u32::MAX))
-        .max_concurrent_streams(HTTP2_STREAMS_MAX)
-        .keep_alive_interval(options.header_timeout)
-        .keep_alive_timeout(options.header_timeout);
-    builder
-}
-
-struct Connection {
-    state: Shared,
-    service: Router,
-    builder: Builder,
-    peer: Peer,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
-        // Answers are small and somebody waits for them. Where it cannot be set it is only slower.
-        let _ = stream.set_nodelay(true);
-        let spoken = AtomicBool::new(false);
-        let service = hyper::service::service_fn(|request: Request<Incoming>| {
-            spoken.store(true, Ordering::Relaxed);
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(self.peer);
-            let answer = self.service.clone().call(request);
-            async move { answer.await.map_err(|never: Infallible| match never {}) }
-        });
-        let connection = watcher.watch(self.builder.serve_connection(TokioIo::new(stream), service));
-        let mut connection = pin!(connection);
-        // The timer for a request's head runs only once the protocol is known. One who says too little for that is cut here.
-        let served = tokio::select! {
-            served = &mut connection => served,
-            () = tokio::time::sleep(self.state.options.header_timeout) => {
-                if spoken.load(Ordering::Relaxed) {
-                    connection.await
-                } else {
-                    self.state.metrics.connections_cut.inc();
-                    Ok(())
-                }
-            }
-        };
-        if let Err(error) = served {
-            tracing::debug!(error, "a connection broke off");
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.state.metrics.connections.dec();
     }
 }

@@ -1,12 +1,13 @@
 //! What handlers share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use orderly_domain::port::{Analytics, Fanout, IntentLog, Pipeline, Store};
 use orderly_domain::{Clock, ticket};
-use prometheus::{IntGauge, Registry};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use prometheus::Registry;
+use tokio::sync::watch;
 
 use crate::auth::Verifier;
 use crate::catalogue::Catalogue;
@@ -16,6 +17,7 @@ use crate::options::Options;
 use crate::policy::Current;
 use crate::problem::{Problem, kind};
 use crate::progress::Progress;
+use crate::streams::{self, Streams};
 use crate::waiters::Waiters;
 
 /// The edges that the ingress reaches through.
@@ -53,7 +55,7 @@ pub(crate) struct State {
     pub(crate) progress: Progress,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) window: Window,
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
     pub(crate) registry: Registry,
     /// Whether this node hears what is committed.
@@ -77,29 +79,11 @@ impl State {
         let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
     }
 
-    /// A place among the streams.
-    pub(crate) fn stream_slot(&self) -> Result<StreamSlot, Problem> {
+    /// A place among the streams, for a client at this address.
+    pub(crate) fn stream_slot(&self, kind: streams::Kind, address: IpAddr) -> Result<streams::Slot, Problem> {
         if self.is_stopping() {
             return Err(Problem::new(&kind::STOPPING).retry_after(std::time::Duration::from_secs(1)));
         }
-        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            Problem::new(&kind::OVERLOADED)
-                .detail("There are as many streams as this server has room for. Poll instead, or try again later.")
-                .retry_after(std::time::Duration::from_secs(5))
-        })?;
-        self.metrics.streams.inc();
-        Ok(StreamSlot { _permit: permit, gauge: self.metrics.streams.clone() })
-    }
-}
-
-/// A place among the streams; dropping it leaves.
-pub(crate) struct StreamSlot {
-    _permit: OwnedSemaphorePermit,
-    gauge: IntGauge,
-}
-
-impl Drop for StreamSlot {
-    fn drop(&mut self) {
-        self.gauge.dec();
+        self.streams.open(kind, address)
     }
 }

@@ -273,12 +273,24 @@ pub(crate) struct Ingress {
     /// Open connections. Further ones wait in the kernel's queue.
     #[config(default = 20_000, env = "ORDERLY_INGRESS__CONNECTIONS_MAX")]
     pub connections_max: usize,
-    /// Requests and streams that wait for a decision at once.
+    /// Open connections of one client address (of IPv6: one /64). Further ones are closed at once. Behind a proxy all
+    /// clients have its address: set as many as connections_max then.
+    #[config(default = 2_000, env = "ORDERLY_INGRESS__CONNECTIONS_PER_ADDRESS_MAX")]
+    pub connections_per_address_max: usize,
+    /// Requests and streams that wait for a decision at once. Beyond it a request is answered as it stands, without a wait.
     #[config(default = 50_000, env = "ORDERLY_INGRESS__WAITERS_MAX")]
     pub waiters_max: usize,
-    /// Event streams at once.
-    #[config(default = 20_000, env = "ORDERLY_INGRESS__STREAMS_MAX")]
-    pub streams_max: usize,
+    /// Event streams of patients' tickets at once; further ones are refused with 503.
+    #[config(default = 20_000, env = "ORDERLY_INGRESS__TICKET_STREAMS_MAX")]
+    pub ticket_streams_max: usize,
+    /// Event streams of the public list of sessions at once; further ones are refused with 503. Fewer than
+    /// connections_max, so that those who watch leave connections to those who book.
+    #[config(default = 10_000, env = "ORDERLY_INGRESS__SESSION_STREAMS_MAX")]
+    pub session_streams_max: usize,
+    /// Event streams of one client address at once, of both kinds together; further ones are refused with 503. Behind a
+    /// proxy all clients have its address: set as many as there may be in all then.
+    #[config(default = 1_000, env = "ORDERLY_INGRESS__STREAMS_PER_ADDRESS_MAX")]
+    pub streams_per_address_max: usize,
     /// Bookings that are remembered, so that a retry gets its ticket without a new record.
     #[config(default = 65_536, env = "ORDERLY_INGRESS__IDEMPOTENCY_WINDOW")]
     pub idempotency_window: usize,
@@ -303,6 +315,10 @@ pub(crate) struct Ingress {
     /// Milliseconds that a client may take to send the body of `PUT /v1/sessions`.
     #[config(default = 60_000, env = "ORDERLY_INGRESS__SESSIONS_BODY_TIMEOUT_MS")]
     pub sessions_body_timeout_ms: u64,
+    /// Milliseconds that a client may leave an answer or a stream unread once it cannot be sent on; then its connection is
+    /// cut.
+    #[config(default = 30_000, env = "ORDERLY_INGRESS__WRITE_TIMEOUT_MS")]
+    pub write_timeout_ms: u64,
     /// Milliseconds that a call may take that does not wait for a decision.
     #[config(default = 15_000, env = "ORDERLY_INGRESS__REQUEST_TIMEOUT_MS")]
     pub request_timeout_ms: u64,

@@ -15,8 +15,8 @@ use orderly_domain::{Position, Session, SessionId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::answer;
 use super::opening::{self, Fault};
+use super::{REFUSAL_WAIT, answer};
 use crate::append;
 use crate::auth::Caller;
 use crate::problem::{Problem, kind};
@@ -69,7 +69,9 @@ pub(crate) struct Taken {
     accepted: usize,
     /// Where each lies in the log, in the order of the list.
     log: Vec<Entry>,
-    /// Those that the pipeline refused; only when the decisions were waited for.
+    /// Whether all of them are decided. When not, the pipeline may still refuse some.
+    decided: bool,
+    /// Those that the pipeline refused; only there once all are decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Vec<Refused>>,
 }
@@ -94,12 +96,16 @@ pub(crate) struct Refused {
 
 /// Opens sessions, or changes what open ones say (capacity, times, names, release; not doctor, department or day). All are
 /// checked first: when one is wrong, none is taken, and `errors` names index and field of each fault. The body is a JSON
-/// array, or a session a line as `application/x-ndjson`. Sending a list again changes nothing. With `Prefer: wait=N` the
-/// answer is 200 once all are decided.
+/// array, or a session a line as `application/x-ndjson`. Sending a list again changes nothing.
+///
+/// Some refusals only the pipeline can see: a capacity below a number that is still held, a session that ended meanwhile or
+/// that another call opened first. The answer has them in `refused` when all sessions are decided within two seconds, or
+/// within the N seconds of `Prefer: wait=N`, with which it is 200 then. Until `decided` is true a session may still be
+/// refused: send the list again with `Prefer: wait=N` to learn of it, or `GET /v1/sessions/{session_id}`.
 #[utoipa::path(put, path = "/v1/sessions", tag = "ops", security(("bearer" = [])), request_body = Vec<Opening>,
     params(("Prefer" = Option<String>, Header, description = "wait=N: wait up to N seconds, 60 at most")),
-    responses((status = 202, description = "Taken; visible once decided", body = Taken),
-        (status = 200, description = "Taken and decided, when that was waited for", body = Taken),
+    responses((status = 202, description = "Taken; visible once decided, unless `refused` names it", body = Taken),
+        (status = 200, description = "Taken and decided, when that was waited for; `refused` names those that were not opened", body = Taken),
         (status = 409, description = "A session exists with another doctor, department or day, or with more booked", body = crate::problem::Shape),
         (status = 422, description = "A session is wrong", body = crate::problem::Shape)))]
 pub(crate) async fn open(
@@ -124,16 +130,14 @@ pub(crate) async fn open(
             problem.detail("Some of the sessions may have been taken, the others were not. Send the same list again.")
         })?;
 
-    let wait = request::prefer_wait(&headers, state.options.wait_max);
-    let refused = match wait {
-        None => None,
-        Some(wait) => refusals(&state, &log, Instant::now() + wait).await?,
-    };
-    let status = if refused.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let asked = request::prefer_wait(&headers, state.options.wait_max);
+    let refused = refusals(&state, &log, Instant::now() + asked.unwrap_or(REFUSAL_WAIT)).await;
+    let decided = refused.is_some();
+    let status = if asked.is_some() && decided { StatusCode::OK } else { StatusCode::ACCEPTED };
     let entries = log.into_iter().map(|(session_id, position)| Entry { session_id, log: position.into() });
     let log: Vec<Entry> = entries.collect();
-    let mut response = answer(status, &Taken { accepted: log.len(), log, refused });
-    if wait.is_some() {
+    let mut response = answer(status, &Taken { accepted: log.len(), log, decided, refused });
+    if asked.is_some() {
         let applied = axum::http::HeaderValue::from_static("wait");
         response.headers_mut().insert(crate::bookings::PREFERENCE_APPLIED, applied);
     }
@@ -178,12 +182,8 @@ async fn append_opening(state: &Shared, author: &str, session: Session) -> Resul
     Ok((session_id, appended.position))
 }
 
-/// Those that were refused, once all are decided; `None` when the time is over before.
-async fn refusals(
-    state: &Shared,
-    log: &[(SessionId, Position)],
-    deadline: Instant,
-) -> Result<Option<Vec<Refused>>, Problem> {
+/// Those that were refused, once all are decided; `None` when the time is over before, or a decision cannot be read.
+async fn refusals(state: &Shared, log: &[(SessionId, Position)], deadline: Instant) -> Option<Vec<Refused>> {
     // Partitions are decided in order: with the last record of each, all are.
     let mut last: HashMap<_, Position> = HashMap::new();
     for (_, position) in log {
@@ -193,15 +193,19 @@ async fn refusals(
     for position in last.into_values() {
         let settled = append::settle(state, position, deadline.saturating_duration_since(Instant::now())).await;
         if matches!(settled, append::Settled::NotYet) {
-            return Ok(None);
+            return None;
         }
     }
     let mut refused = Vec::new();
     for (session_id, position) in log {
+        // Mostly the session itself says that this record opened it; then the store needs not be asked.
+        if state.catalogue.get(session_id).is_some_and(|known| known.changed_at == *position) {
+            continue;
+        }
         let decision = append::decision(state, *position, Duration::ZERO).await?;
-        if let Some(reason) = decision.and_then(|decision| decision.outcome.reason()) {
+        if let Some(reason) = decision.outcome.reason() {
             refused.push(Refused { session_id: session_id.clone(), reason });
         }
     }
-    Ok(Some(refused))
+    Some(refused)
 }

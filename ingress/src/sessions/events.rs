@@ -13,8 +13,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{Filter, View};
 use crate::problem::{Problem, kind};
-use crate::request::Query;
-use crate::state::{Shared, StreamSlot};
+use crate::request::{Peer, Query};
+use crate::state::Shared;
+use crate::streams;
 
 /// Sessions in one event at most.
 const SESSIONS_PER_EVENT: usize = 500;
@@ -27,9 +28,10 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(2);
 /// that falls behind gets a new snapshot. No token is needed.
 #[utoipa::path(get, path = "/v1/sessions/events", tag = "sessions", params(Filter),
     responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
-        (status = 503, description = "There are too many streams", body = crate::problem::Shape)))]
+        (status = 503, description = "There are too many streams; `limit` names which limit", body = crate::problem::Shape)))]
 pub(crate) async fn events(
     State(state): State<Shared>,
+    Peer(address): Peer,
     Query(filter): Query<Filter>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     if filter.limit.is_some() || filter.cursor.is_some() {
@@ -38,7 +40,7 @@ pub(crate) async fn events(
     let keep_alive = KeepAlive::new().interval(state.options.heartbeat_interval);
     let ends_at = tokio::time::Instant::now() + state.options.stream_max;
     let live = Live {
-        _slot: state.stream_slot()?,
+        _slot: state.stream_slot(streams::Kind::Sessions, address)?,
         rounds: state.catalogue.rounds(),
         pending: Vec::new(),
         name: "snapshot",
@@ -64,7 +66,7 @@ struct Live {
     /// Whether a snapshot is due.
     due: bool,
     ends_at: tokio::time::Instant,
-    _slot: StreamSlot,
+    _slot: streams::Slot,
 }
 
 impl Live {

@@ -1,13 +1,8 @@
-//! The throttle's metrics.
+//! What the throttle measures.
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
-/// Counter by `limit`: requests that were refused.
-pub const THROTTLED_TOTAL: &str = "orderly_ingress_throttled_total";
-/// Gauge by `limit`: keys that have an allowance of their own.
-pub const KEYS: &str = "orderly_ingress_throttle_keys";
-/// Counter by `limit`: times that a key was not remembered because the limit had `keys_max` already.
-pub const KEYS_OVERFLOWED_TOTAL: &str = "orderly_ingress_throttle_keys_overflowed_total";
+use crate::metrics::{THROTTLE_KEYS, THROTTLE_KEYS_OVERFLOWED_TOTAL, THROTTLED_TOTAL};
 
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
@@ -21,9 +16,12 @@ impl Metrics {
         let by_limit = &["limit"];
         let metrics = Self {
             throttled: IntCounterVec::new(Opts::new(THROTTLED_TOTAL, "Requests refused, by limit."), by_limit)?,
-            keys: IntGaugeVec::new(Opts::new(KEYS, "Keys with an allowance of their own, by limit."), by_limit)?,
+            keys: IntGaugeVec::new(
+                Opts::new(THROTTLE_KEYS, "Keys with an allowance of their own, by limit."),
+                by_limit,
+            )?,
             overflowed: IntCounterVec::new(
-                Opts::new(KEYS_OVERFLOWED_TOTAL, "Requests whose key shared an allowance, by limit."),
+                Opts::new(THROTTLE_KEYS_OVERFLOWED_TOTAL, "Requests whose key shared an allowance, by limit."),
                 by_limit,
             )?,
         };

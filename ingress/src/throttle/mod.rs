@@ -6,7 +6,7 @@
 
 mod cells;
 mod limits;
-pub mod metrics;
+mod metrics;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -190,7 +190,7 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 /// What an address counts as: an IPv4 address as itself, an IPv6 address as its /64, of which one client has all.
-fn network(address: IpAddr) -> u128 {
+pub(crate) fn network(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => u128::from(address.to_bits()),
         IpAddr::V6(address) => address.to_bits() >> 64 << 64,

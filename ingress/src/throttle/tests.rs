@@ -64,7 +64,7 @@ fn every_limit_limits_its_own_key_and_says_so() {
         let throttled = bench.ask(HOME, "ann", "li").expect_err("beyond the burst");
         assert_eq!((throttled.limit, throttled.rate_per_s, throttled.burst), (name, 0.5, 2));
         assert_eq!(throttled.retry_after, Duration::from_secs(2));
-        assert_eq!(bench.metric(metrics::THROTTLED_TOTAL, name), 1.0);
+        assert_eq!(bench.metric(crate::metrics::THROTTLED_TOTAL, name), 1.0);
 
         let elsewhere = IpAddr::from([10, 0, 0, 1]);
         let other = match name {
@@ -130,7 +130,7 @@ fn a_swap_keeps_what_it_does_not_change() {
     for _ in 0..3 {
         bench.patient("ann").expect("the new limit starts full");
     }
-    assert_eq!(bench.metric(metrics::KEYS, "patient"), 1.0);
+    assert_eq!(bench.metric(crate::metrics::THROTTLE_KEYS, "patient"), 1.0);
 
     policy.limits.patient = rate(f64::NAN, 0);
     let refused = bench.throttle.swap(policy).expect_err("not a rate").to_string();
@@ -149,8 +149,8 @@ fn a_flood_of_keys_is_bounded_and_resets_nobody() {
         admitted += usize::from(bench.patient(&format!("bot-{number}")).is_ok());
     }
     assert!(admitted <= 99 + SHARED_CELLS, "{admitted} strangers were let in");
-    assert_eq!(bench.metric(metrics::KEYS, "patient"), 100.0);
-    assert!(bench.metric(metrics::KEYS_OVERFLOWED_TOTAL, "patient") > 10_000.0);
+    assert_eq!(bench.metric(crate::metrics::THROTTLE_KEYS, "patient"), 100.0);
+    assert!(bench.metric(crate::metrics::THROTTLE_KEYS_OVERFLOWED_TOTAL, "patient") > 10_000.0);
     bench.patient("ann").expect_err("the flood did not push her allowance out");
 
     // Ten seconds refill everybody, ten more make them stale; three sweeps reach every limit once.
@@ -159,7 +159,7 @@ fn a_flood_of_keys_is_bounded_and_resets_nobody() {
         bench.clock.advance(SWEEP_INTERVAL);
         bench.patient("bob").ok();
     }
-    assert_eq!(bench.metric(metrics::KEYS, "patient"), 1.0, "idle keys are forgotten");
+    assert_eq!(bench.metric(crate::metrics::THROTTLE_KEYS, "patient"), 1.0, "idle keys are forgotten");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_key_takes_its_debt_along_when_it_gets_an_allowance_of_its_own() {
     for _ in 0..2 {
         bench.patient("bob").expect("refilled");
     }
-    assert_eq!(bench.metric(metrics::KEYS_OVERFLOWED_TOTAL, "patient"), 11.0);
+    assert_eq!(bench.metric(crate::metrics::THROTTLE_KEYS_OVERFLOWED_TOTAL, "patient"), 11.0);
     bench.patient("bob").expect_err("not a fresh burst");
 }
 

@@ -73,9 +73,11 @@ pub(crate) async fn cancel(
     let mut response = match wait {
         None => answer(StatusCode::ACCEPTED, Taken { ticket: before, cancellation }),
         Some(wait) => {
-            let decided = append::decision(&state, appended.position, wait).await?;
+            let decided = append::decision(&state, appended.position, wait).await;
             let status = if decided.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-            let mut response = answer(status, Taken { ticket: ticket.view(&state).await?, cancellation });
+            // The cancellation is taken, also where the ticket cannot be read just now.
+            let after = ticket.view(&state).await.unwrap_or(before);
+            let mut response = answer(status, Taken { ticket: after, cancellation });
             response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("wait"));
             response
         }

@@ -18,8 +18,9 @@ use crate::append;
 use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::progress::InLine;
-use crate::request::Query;
-use crate::state::{Shared, StreamSlot};
+use crate::request::{Peer, Query};
+use crate::state::Shared;
+use crate::streams;
 use crate::waiters::{Waiting, Woken};
 
 /// When to connect again after the stream has broken off.
@@ -51,16 +52,17 @@ struct Position {
     responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
         (status = 204, description = "The outcome was delivered already"),
         (status = 404, description = "Not a ticket of yours", body = crate::problem::Shape),
-        (status = 503, description = "There are too many streams", body = crate::problem::Shape)))]
+        (status = 503, description = "There are too many streams; `limit` names which limit", body = crate::problem::Shape)))]
 pub(crate) async fn events(
     State(state): State<Shared>,
     Caller(caller): Caller,
+    Peer(address): Peer,
     Path(ticket): Path<String>,
     Query(EventsQuery { follow }): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let ticket = Ticket::read(&state, ticket, &caller.subject)?;
-    let slot = state.stream_slot()?;
+    let slot = state.stream_slot(streams::Kind::Tickets, address)?;
     // First among the waiters, then the look: so that a decision between the two is not missed.
     let waiting = append::waiting(&state, ticket.handle.position)?;
     let view = ticket.view(&state).await?;
@@ -111,7 +113,7 @@ struct Live {
     /// What is known and not looked at yet.
     next: Option<View>,
     first: bool,
-    _slot: StreamSlot,
+    _slot: streams::Slot,
 }
 
 impl Live {

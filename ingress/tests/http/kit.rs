@@ -20,6 +20,9 @@ use tokio::task::JoinHandle;
 
 pub(crate) const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
 
+/// Long enough for any machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// When the tests happen: the session of [`session`] is released and not over.
 pub(crate) const NOW: &str = "2026-11-23T00:30:00Z";
 
@@ -45,6 +48,24 @@ pub(crate) fn unlimited() -> throttle::Policy {
 
 pub(crate) fn options() -> Options {
     Options { listen: "127.0.0.1:0".parse().unwrap(), policy: unlimited(), demo: true, ..Options::default() }
+}
+
+/// What a kit is made of.
+pub(crate) struct Setup {
+    pub(crate) options: Options,
+    pub(crate) keys: Keys,
+    pub(crate) log: log::sqlite::Options,
+    /// The log's own clock; without it, everybody's.
+    pub(crate) log_clock: Option<Arc<dyn Clock>>,
+    /// What the server sees instead of the edges.
+    pub(crate) edges: Box<dyn FnOnce(Ports) -> Ports + Send>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let log = log::sqlite::Options { partitions: 4, ..log::sqlite::Options::default() };
+        Self { options: options(), keys: keys(), log, log_clock: None, edges: Box::new(|ports| ports) }
+    }
 }
 
 pub(crate) struct Kit {
@@ -73,12 +94,17 @@ impl Kit {
     }
 
     pub(crate) async fn with(options: Options, keys: Keys) -> Self {
+        Self::of(Setup { options, keys, ..Setup::default() }).await
+    }
+
+    pub(crate) async fn of(setup: Setup) -> Self {
+        let Setup { options, keys, log: log_options, log_clock, edges } = setup;
         let folder = tempfile::tempdir().unwrap();
         let registry = prometheus::Registry::new();
         let clock = Arc::new(Manual::at(at(NOW)));
         let path = folder.path();
-        let log_options = log::sqlite::Options { partitions: 4, ..log::sqlite::Options::default() };
-        let log = log::sqlite::Log::open(path, log_options, Arc::clone(&clock) as Arc<dyn Clock>, &registry).unwrap();
+        let log_clock = log_clock.unwrap_or_else(|| Arc::clone(&clock) as _);
+        let log = log::sqlite::Log::open(path, log_options, log_clock, &registry).unwrap();
         let store = store::sqlite::Store::open(path, store::sqlite::Options::default(), &registry).unwrap();
         let analytics =
             analytics::sqlite::Analytics::open(path, analytics::sqlite::Options::default(), &registry).unwrap();
@@ -93,7 +119,7 @@ impl Kit {
             clock: Arc::clone(&clock) as _,
         };
         let codec = ticket::Codec::new(ticket::Key::new(1, SECRET).unwrap(), vec![]);
-        let server = Server::bind(options, ports, codec, keys, registry).await.unwrap();
+        let server = Server::bind(options, edges(ports), codec, keys, registry).await.unwrap();
         let url = format!("http://{}", server.local_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server.run(async move {
@@ -102,7 +128,7 @@ impl Kit {
         let (deciding, decides) = watch::channel(true);
         let decider = Decider { log: Arc::clone(&log), store: Arc::clone(&store), fanout, clock: Arc::clone(&clock) };
         let decider = tokio::spawn(decider.run(decides));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         Self { url, clock, log, store, client, deciding, decider, stop: Some(stop), server, _folder: folder }
     }
 
@@ -151,6 +177,18 @@ impl Kit {
         let answer = self.booking(patient, key, session).header("prefer", "wait=60").send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         answer.json().await.unwrap()
+    }
+
+    /// Asks until a metric's line is there. A line is its name, with labels as Prometheus sorts them, and its value.
+    pub(crate) async fn until_metric(&self, line: &str) {
+        let mut metrics = String::new();
+        let told = async {
+            while !metrics.contains(line) {
+                metrics = self.ask(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        assert!(told.is_ok(), "never was {line:?}: {metrics}");
     }
 
     /// Records in the log, over all partitions.

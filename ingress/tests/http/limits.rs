@@ -85,6 +85,37 @@ async fn connections_beyond_the_cap_wait_for_a_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_those_of_an_address_are_closed() {
+    let kit = Kit::with(Options { connections_per_address_max: 1, ..options() }, keys()).await;
+    let first: std::net::SocketAddr = kit.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let from = |last: u8| async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        socket.connect(first).await.unwrap()
+    };
+    let ask =
+        |path: &str, after: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: {after}\r\n\r\n").into_bytes();
+    let mut taken = from(2).await;
+    taken.write_all(&ask("/healthz", "keep-alive")).await.unwrap();
+    taken.read_exact(&mut [0]).await.unwrap();
+    let mut beyond = from(2).await;
+    // It may be closed before it has asked.
+    let _ = beyond.write_all(&ask("/healthz", "keep-alive")).await;
+    assert_eq!(rest(&mut beyond).await, "");
+    // Others are not concerned, and a place that is left is free again.
+    let mut other = from(3).await;
+    other.write_all(&ask("/metrics", "close")).await.unwrap();
+    let metrics = rest(&mut other).await;
+    assert!(metrics.contains("orderly_ingress_connections_refused_total 1\n"), "{metrics}");
+    assert!(metrics.contains("orderly_ingress_addresses{holding=\"connections\"} 2\n"), "{metrics}");
+    drop(taken);
+    kit.until_metric("orderly_ingress_addresses{holding=\"connections\"} 1\n").await;
+    let mut again = from(2).await;
+    again.write_all(&ask("/healthz", "keep-alive")).await.unwrap();
+    again.read_exact(&mut [0]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_in_use_is_named() {
     let kit = Kit::start().await;
     let listen = kit.url.strip_prefix("http://").unwrap().parse().unwrap();

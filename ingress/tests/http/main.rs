@@ -4,12 +4,17 @@
 
 mod bad_input;
 mod bookings;
+mod faults;
+mod http2;
 mod kit;
 mod limits;
+mod log;
 mod ops;
 mod policy;
+mod ready;
 mod roles;
 mod sessions;
+mod slow_readers;
 mod stop;
 mod streams;
 mod tickets;

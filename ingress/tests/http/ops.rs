@@ -46,6 +46,47 @@ async fn a_session_keeps_its_doctor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_only_the_pipeline_sees_is_told_with_the_list() {
+    let kit = Kit::with_session(3).await;
+    let first = kit.book("ann", "k1", "s1").await;
+    kit.book("bob", "k1", "s1").await;
+    // Number 2 is held and 1 is not: one number is booked, and a capacity of 1 is too small all the same.
+    let path = first["links"]["self"].as_str().unwrap();
+    kit.patient("ann", Method::DELETE, path).header("prefer", "wait=60").send().await.unwrap();
+    let list = [session("s1", "li", 1), session("s2", "wang", 5)];
+    let put = || kit.ops(Method::PUT, "/v1/sessions").json(&list);
+    let refused = json!([{"session_id": "s1", "reason": "below_booked"}]);
+
+    kit.decide(false);
+    let answer = put().header("prefer", "wait=0").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let taken: Value = answer.json().await.unwrap();
+    assert_eq!((&taken["accepted"], &taken["decided"], taken.get("refused")), (&2.into(), &false.into(), None));
+
+    kit.decide(true);
+    let answer = put().header("prefer", "wait=60").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let decided: Value = answer.json().await.unwrap();
+    assert_eq!((&decided["decided"], &decided["refused"]), (&true.into(), &refused));
+    // Nobody has to ask for the wait to be told, when it is a short one.
+    loop {
+        let answer = put().send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        assert!(answer.headers().get("preference-applied").is_none());
+        let taken: Value = answer.json().await.unwrap();
+        if taken["decided"] == true {
+            assert_eq!(taken["refused"], refused);
+            break;
+        }
+    }
+    for (id, capacity) in [("s1", 3), ("s2", 5)] {
+        let known: Value =
+            kit.ask(Method::GET, &format!("/v1/sessions/{id}")).send().await.unwrap().json().await.unwrap();
+        assert_eq!(known["capacity"], capacity);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn capacity_does_not_fall_below_what_is_booked() {
     let kit = Kit::with_session(3).await;
     let first = kit.book("ann", "k1", "s1").await;

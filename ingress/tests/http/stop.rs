@@ -18,10 +18,7 @@ async fn ends_streams_and_waits() {
     assert_eq!(sessions.next().await.unwrap().0, "snapshot");
     let path = format!("{}?wait_ms=60000", queued["links"]["self"].as_str().unwrap());
     let poll = tokio::spawn(kit.patient("ann", Method::GET, &path).send());
-    let waiting = "orderly_ingress_waiters 2";
-    while !kit.ask(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap().contains(waiting) {
-        tokio::task::yield_now().await;
-    }
+    kit.until_metric("orderly_ingress_waiters 2\n").await;
 
     kit.stop.take().unwrap().send(()).unwrap();
     let poll = poll.await.unwrap().unwrap();

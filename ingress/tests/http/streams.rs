@@ -1,6 +1,7 @@
 //! Server-sent events.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -109,9 +110,67 @@ async fn sessions_are_told_as_they_change() {
     }
 }
 
+/// The public list's streams.
+const LIST: &str = "/v1/sessions/events";
+
+/// Asserts that there was no room, and for want of what.
+async fn refused(answer: Response, limit: &str) {
+    assert_eq!(answer.headers()["retry-after"], "5");
+    assert_eq!(problem(answer, 503, "overloaded").await["limit"], limit);
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_and_waiters_are_bounded() {
-    let limits = orderly_ingress::Options { streams_max: 1, waiters_max: 1, ..options() };
+async fn each_kind_of_stream_has_room_of_its_own() {
+    let limits = orderly_ingress::Options { session_streams_max: 1, ticket_streams_max: 1, ..options() };
+    let kit = Kit::with(limits, keys()).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    kit.decide(false);
+    let queued: Value = kit.booking("ann", "k1", "s1").send().await.unwrap().json().await.unwrap();
+    let ticket = queued["links"]["events"].as_str().unwrap().to_owned();
+    let mut list = Events::of(kit.ask(Method::GET, LIST).send().await.unwrap());
+    list.next().await.unwrap();
+    refused(kit.ask(Method::GET, LIST).send().await.unwrap(), "session-streams").await;
+    let mut events = Events::of(kit.patient("ann", Method::GET, &ticket).send().await.unwrap());
+    events.next().await.unwrap();
+    refused(kit.patient("ann", Method::GET, &ticket).send().await.unwrap(), "ticket-streams").await;
+    for kind in ["sessions", "tickets"] {
+        kit.until_metric(&format!("orderly_ingress_streams{{kind=\"{kind}\"}} 1\n")).await;
+    }
+    kit.until_metric("orderly_ingress_streams_refused_total{limit=\"session-streams\"} 1\n").await;
+    kit.until_metric("orderly_ingress_streams_refused_total{limit=\"ticket-streams\"} 1\n").await;
+    let view: Value = kit.ops(Method::GET, "/v1/pipeline").send().await.unwrap().json().await.unwrap();
+    assert_eq!(view["streams"], 2);
+    drop(list);
+    kit.until_metric("orderly_ingress_streams{kind=\"sessions\"} 0\n").await;
+    assert_eq!(kit.ask(Method::GET, LIST).send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_so_many_streams_of_both_kinds() {
+    let limits = orderly_ingress::Options { streams_per_address_max: 1, ..options() };
+    let kit = Kit::with(limits, keys()).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    let mut first = Events::of(kit.ask(Method::GET, LIST).send().await.unwrap());
+    first.next().await.unwrap();
+    let ticket = ticket_of(&kit.book("ann", "k1", "s1").await);
+    let path = format!("/v1/tickets/{ticket}/events");
+    refused(kit.patient("ann", Method::GET, &path).send().await.unwrap(), "address-streams").await;
+    refused(kit.ask(Method::GET, LIST).send().await.unwrap(), "address-streams").await;
+    kit.until_metric("orderly_ingress_streams_refused_total{limit=\"address-streams\"} 2\n").await;
+    // Another address has room.
+    let elsewhere = reqwest::Client::builder().local_address(IpAddr::from([127, 0, 0, 2])).build().unwrap();
+    let mut second = Events::of(elsewhere.get(format!("{}{LIST}", kit.url)).send().await.unwrap());
+    second.next().await.unwrap();
+    kit.until_metric("orderly_ingress_addresses{holding=\"streams\"} 2\n").await;
+    drop(first);
+    kit.until_metric("orderly_ingress_addresses{holding=\"streams\"} 1\n").await;
+    let mut events = Events::of(kit.patient("ann", Method::GET, &path).send().await.unwrap());
+    assert_eq!(events.next().await.unwrap().0, "outcome");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_finds_no_room_to_wait_is_answered_at_once() {
+    let limits = orderly_ingress::Options { waiters_max: 1, ..options() };
     let kit = Kit::with(limits, keys()).await;
     kit.open(&[session("s1", "li", 5)]).await;
     kit.decide(false);
@@ -121,6 +180,10 @@ async fn streams_and_waiters_are_bounded() {
     events.next().await.unwrap();
     let second = kit.patient("ann", Method::GET, &path).send().await.unwrap();
     problem(second, 503, "overloaded").await;
+    let poll = format!("{}?wait_ms=60000", queued["links"]["self"].as_str().unwrap());
+    let poll = kit.patient("ann", Method::GET, &poll).send().await.unwrap();
+    assert_eq!(poll.status(), StatusCode::OK);
+    assert_eq!(poll.json::<Value>().await.unwrap()["status"], "queued");
     // There is no room to wait; the booking itself is taken.
     let booking = kit.booking("bob", "k1", "s1").header("prefer", "wait=60").send().await.unwrap();
     assert_eq!(booking.status(), StatusCode::ACCEPTED);

@@ -87,7 +87,7 @@ pub(crate) struct Hospital {
     pub(crate) log: Arc<log::sqlite::Log>,
     pub(crate) store: Arc<store::sqlite::Store>,
     pub(crate) fanout: Arc<fanout::memory::Fanout>,
-    clock: Arc<Manual>,
+    pub(crate) clock: Arc<Manual>,
 }
 
 impl Hospital {

@@ -8,3 +8,5 @@ mod faults;
 mod kit;
 #[cfg(test)]
 mod relay;
+#[cfg(test)]
+mod retention;

@@ -1,0 +1,129 @@
+//! One connection: served until it ends, its client falls silent before a first request, or does not read its answers.
+
+mod cut;
+mod paced;
+mod socket;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Version};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::Watcher;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::Service as _;
+
+use crate::addresses::Place;
+use crate::options::Options;
+use crate::request::Peer;
+use crate::state::Shared;
+use cut::Cut;
+use paced::Paced;
+use socket::Socket;
+
+/// How many heads a request may have.
+const HEADERS_MAX: usize = 64;
+
+/// How many requests may be under way on one HTTP/2 connection.
+const HTTP2_STREAMS_MAX: u32 = 128;
+
+/// Speaks HTTP/1 and HTTP/2, whichever the client begins with.
+pub(crate) type Protocol = auto::Builder<TokioExecutor>;
+
+/// The protocol, within its bounds.
+pub(crate) fn protocol(options: &Options) -> Protocol {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_buf_size(options.header_bytes_max)
+        .max_headers(HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(options.header_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .keep_alive_interval(options.header_timeout)
+        .keep_alive_timeout(options.header_timeout);
+    builder
+}
+
+/// A connection that is served.
+pub(crate) struct Connection {
+    state: Shared,
+    service: Router,
+    protocol: Protocol,
+    peer: Peer,
+    _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        state: Shared,
+        service: Router,
+        protocol: Protocol,
+        peer: Peer,
+        permit: OwnedSemaphorePermit,
+        place: Place,
+    ) -> Self {
+        state.metrics.connections.inc();
+        Self { state, service, protocol, peer, _permit: permit, _place: place }
+    }
+
+    pub(crate) async fn serve(self, stream: TcpStream, watcher: Watcher) {
+        // Answers are small and somebody waits for them. Where it cannot be set it is only slower.
+        let _ = stream.set_nodelay(true);
+        let patience = self.state.options.write_timeout;
+        let socket = Socket::new(stream, patience, self.state.metrics.slow_readers_cut.clone());
+        let spoken = AtomicBool::new(false);
+        let cut = Arc::new(Cut::default());
+        let service = hyper::service::service_fn(|request: Request<Incoming>| {
+            spoken.store(true, Ordering::Relaxed);
+            let paced = (request.version() == Version::HTTP_2).then(|| Arc::clone(&cut));
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(self.peer);
+            let answer = self.service.clone().call(request);
+            async move {
+                let answer = answer.await.map_err(|never: Infallible| match never {})?;
+                Ok::<_, Infallible>(match paced {
+                    Some(cut) => answer.map(|body| Paced::body(body, patience, cut)),
+                    None => answer,
+                })
+            }
+        });
+        let connection = watcher.watch(self.protocol.serve_connection(TokioIo::new(socket), service));
+        let mut connection = pin!(connection);
+        // The timer for a request's head runs only once the protocol is known. One who says too little for that is cut here.
+        let silent = async {
+            tokio::time::sleep(self.state.options.header_timeout).await;
+            if spoken.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            served = &mut connection => {
+                if let Err(error) = served {
+                    tracing::debug!(error, "a connection broke off");
+                }
+            }
+            () = silent => self.state.metrics.connections_cut.inc(),
+            () = cut.made() => self.state.metrics.slow_readers_cut.inc(),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.state.metrics.connections.dec();
+    }
+}

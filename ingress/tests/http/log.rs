@@ -1,0 +1,150 @@
+//! A log that is full, busy or silent: nothing is lost, and everybody is told what they may conclude.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use orderly_domain::Timestamp;
+use orderly_domain::port::IntentLog as _;
+use orderly_sinks::log::sqlite;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::faults::{Held, Switches, switched};
+use crate::kit::{Kit, Setup, options, problem, session, ticket_of};
+
+fn log_options() -> sqlite::Options {
+    Setup::default().log
+}
+
+async fn outcome(kit: &Kit, patient: &str, ticket: &str) -> Value {
+    let path = format!("/v1/tickets/{ticket}?wait_ms=60000");
+    kit.patient(patient, Method::GET, &path).send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_refuses_loses_nothing_and_goes_on_when_there_is_room() {
+    let log = sqlite::Options { size_max_bytes: Some(128 * 1024), ..log_options() };
+    let kit = Kit::of(Setup { log, ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 100_000)]).await;
+    let (mut taken, mut refused) = (HashMap::new(), Vec::new());
+    for round in 0.. {
+        let send = |number: u32| {
+            let name = format!("p{}", round * 32 + number);
+            let answer = kit.booking(&name, "k1", "s1").send();
+            async move { (name, answer.await) }
+        };
+        let mut answers: FuturesUnordered<_> = (0..32).map(send).collect();
+        while let Some((name, answer)) = answers.next().await {
+            let answer = answer.unwrap();
+            if answer.status() == StatusCode::ACCEPTED {
+                taken.insert(name, ticket_of(&answer.json().await.unwrap()));
+            } else {
+                assert_eq!(answer.headers()["retry-after"], "30");
+                problem(answer, 503, "storage-full").await;
+                refused.push(name);
+            }
+        }
+        if refused.len() > 3 {
+            break;
+        }
+    }
+    assert!(taken.len() > 100, "there was room for some: {}", taken.len());
+    assert_eq!(kit.logged().await, 1 + taken.len() as u64, "what was refused is not there");
+    let mut numbers: Vec<_> = Vec::new();
+    for (name, ticket) in &taken {
+        let view = outcome(&kit, name, ticket).await;
+        assert_eq!(view["status"], "booked", "{view}");
+        numbers.push(view["number"].as_u64().unwrap());
+        // A retry needs no room.
+        assert_eq!(ticket_of(&kit.book(name, "k1", "s1").await), *ticket);
+    }
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(1..=taken.len() as u64), "{numbers:?}");
+
+    // What is decided ages out; then there is room, for those who were refused too.
+    let decided: Vec<_> =
+        kit.log.extents().await.unwrap().iter().map(|extent| (extent.partition, extent.end)).collect();
+    kit.log.trim(Timestamp::from_micros(i64::MAX), &decided).await.unwrap();
+    for (name, number) in refused.iter().zip(numbers.len() as u64 + 1..) {
+        assert_eq!(kit.book(name, "k1", "s1").await["number"], number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_what_it_has_no_room_for() {
+    let clock = Held::new();
+    let log = sqlite::Options { queue_records_max: 1, group_records_max: 1, ..log_options() };
+    let kit = Kit::of(Setup { log, log_clock: Some(Arc::clone(&clock) as _), ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    let hold = clock.hold();
+    let send = |name: &'static str| {
+        let answer = kit.booking(name, "k1", "s1").send();
+        async move { (name, answer.await.unwrap()) }
+    };
+    // One is with the writer; of the next three, one has room in the queue.
+    let first = tokio::spawn(send("ann"));
+    clock.waits().await;
+    let mut others: FuturesUnordered<_> = ["bob", "cid", "dan"].into_iter().map(send).collect();
+    let mut refused = Vec::new();
+    for _ in 0..2 {
+        let (name, answer) = others.next().await.unwrap();
+        assert_eq!(answer.headers()["retry-after"], "1");
+        problem(answer, 503, "overloaded").await;
+        refused.push(name);
+    }
+    drop(hold);
+    assert_eq!(first.await.unwrap().1.status(), StatusCode::ACCEPTED);
+    assert_eq!(others.next().await.unwrap().1.status(), StatusCode::ACCEPTED);
+    assert_eq!(kit.logged().await, 3, "what was refused is not there");
+    for name in refused {
+        assert_eq!(kit.book(name, "k1", "s1").await["status"], "booked");
+    }
+    assert_eq!(kit.logged().await, 5);
+}
+
+/// The answer got lost on its way, or did not come in time: it is not known, and asking again finds out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_may_have_happened_is_asked_for_again() {
+    let switches = Arc::new(Switches::default());
+    let edges = {
+        let switches = Arc::clone(&switches);
+        Box::new(move |ports| switched(ports, &switches))
+    };
+    let kit = Kit::of(Setup { edges, ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 2)]).await;
+    Switches::set(&switches.doubt, true);
+    let answer = kit.booking("ann", "k1", "s1").send().await.unwrap();
+    assert_eq!(answer.headers()["retry-after"], "1");
+    problem(answer, 503, "outcome-unknown").await;
+    Switches::set(&switches.doubt, false);
+    assert_eq!(kit.book("ann", "k1", "s1").await["number"], 1);
+    assert_eq!(kit.logged().await, 3, "it is there twice");
+    assert_eq!(kit.book("bob", "k1", "s1").await["number"], 2, "and took one number");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_does_not_answer_in_time_leaves_it_open() {
+    let clock = Held::new();
+    let options = orderly_ingress::Options { request_timeout: Duration::from_millis(200), ..options() };
+    let kit = Kit::of(Setup { options, log_clock: Some(Arc::clone(&clock) as _), ..Setup::default() }).await;
+    let opening = kit.ops(Method::PUT, "/v1/sessions").header("prefer", "wait=60").json(&[session("s1", "li", 2)]);
+    // A slow disk may need more than one try before the log is held.
+    while opening.try_clone().unwrap().send().await.unwrap().status() != StatusCode::OK {}
+    let hold = clock.hold();
+    problem(kit.booking("ann", "k1", "s1").send().await.unwrap(), 503, "outcome-unknown").await;
+    drop(hold);
+    // The record is written all the same, and a retry is no second booking.
+    for (name, number) in [("ann", 1), ("bob", 2)] {
+        let booking = kit.booking(name, "k1", "s1").header("prefer", "wait=60");
+        let booked: Value = loop {
+            let answer = booking.try_clone().unwrap().send().await.unwrap();
+            if answer.status() == StatusCode::OK {
+                break answer.json().await.unwrap();
+            }
+        };
+        assert_eq!((&booked["status"], booked["number"].as_u64()), (&"booked".into(), Some(number)));
+    }
+}
