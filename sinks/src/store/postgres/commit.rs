@@ -103,7 +103,7 @@ impl Inner {
         lanes: &BTreeMap<Partition, Lane<'_>>,
         sent: &AtomicBool,
     ) -> Result<Vec<Committed>, Failure> {
-        let Base { standings, mut books, keys } = probe::begin(client, commit, lanes).await?;
+        let Base { standings, mut books, keys, firsts } = probe::begin(client, commit, lanes).await?;
         if is_there(&standings, lanes)? {
             let answers = repeat_answer(client, commit, lanes).await?;
             client.batch_execute("ROLLBACK").await?;
@@ -115,7 +115,7 @@ impl Inner {
         if !decisions.is_empty() || !appointments.is_empty() {
             return Err(Failure::NoTable { decisions, appointments });
         }
-        let firsts = Needs::of(commit, lanes, &books).read(client, &mut books).await?;
+        let firsts = Needs::of(commit, &books, firsts).read(client, &mut books).await?;
         let decided = decide(commit, lanes, books, keys, &firsts, calendar)?;
         write::effects(client, &decided).await?;
         let order = lanes.values().flat_map(|lane| lane.rows.iter().copied());

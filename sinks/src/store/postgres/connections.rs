@@ -117,9 +117,9 @@ fn config(url: &str, options: &Options) -> port::Result<Config> {
         "client_connection_check_interval=5s".into(),
         // Every statement looks rows up by keys that it is given. A plan made while a table was empty must do the same.
         "enable_seqscan=off".into(),
+        "enable_bitmapscan=off".into(),
         "enable_hashjoin=off".into(),
         "enable_mergejoin=off".into(),
-        "plan_cache_mode=force_generic_plan".into(),
         "jit=off".into(),
         "timezone=UTC".into(),
     ];

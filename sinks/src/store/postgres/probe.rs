@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use deadpool_postgres::ClientWrapper;
-use futures::future::{try_join4, try_join5};
+use futures::future::try_join5;
 use jiff::civil::Date;
 use orderly_domain::port::store::{AppointmentStatus, Commit};
 use orderly_domain::{Command, Exclusivity, Fence, Offset, Outcome, Partition, Position, Session, SessionId, ticket};
@@ -33,6 +33,8 @@ pub(super) struct Base {
     pub(super) books: Books,
     /// Keys for sessions that are opened for the first time.
     pub(super) keys: Vec<i64>,
+    /// First records of repeated tickets that are of earlier commits, with their days.
+    pub(super) firsts: Vec<(Date, Position)>,
 }
 
 /// Begins the transaction, locks the partitions and the sessions, both in the same order on every node, and takes keys for
@@ -50,20 +52,30 @@ pub(super) async fn begin(
     let opens = commit.decisions.iter().filter(|decision| {
         matches!((&decision.command, decision.outcome), (Some(Command::OpenSession(_)), Outcome::Applied))
     });
-    let opens = i64::try_from(opens.count()).unwrap_or(i64::MAX);
+    let opens = opens.count();
+
+    let firsts = commit.decisions.iter().filter_map(|decision| match decision.outcome {
+        Outcome::Repeat { first } => Some(Position { offset: first, ..decision.position }),
+        _ => None,
+    });
+    let is_earlier = |at: &Position| lanes.get(&at.partition).is_some_and(|lane| at.offset < lane.advance.from);
+    let firsts: Vec<Position> = firsts.filter(is_earlier).collect();
+    let first_partitions: Vec<i32> = firsts.iter().map(|at| at.partition.into()).collect();
+    let first_offsets: Vec<i64> = firsts.iter().map(|at| at.offset.cast_signed()).collect();
 
     let lock_partitions = client.prepare_cached(LOCK_PARTITIONS).await?;
     let lock_sessions = client
         .prepare_cached(select_sessions!("WHERE session_id = ANY($1) ORDER BY session_id FOR NO KEY UPDATE"))
         .await?;
     let take_keys = client.prepare_cached("SELECT nextval('session_keys') FROM generate_series(1, $1::int8)").await?;
-    let keys = async { if opens == 0 { Ok(Vec::new()) } else { client.query(&take_keys, &[&opens]).await } };
+    let days_of = client.prepare_cached(DAYS_OF).await?;
     // Sent at once, in this order.
-    let ((), standings, sessions, keys) = try_join4(
-        client.batch_execute("BEGIN"),
-        client.query(&lock_partitions, &[&partitions]),
-        client.query(&lock_sessions, &[&sessions]),
-        keys,
+    let ((), standings, sessions, keys, firsts) = try_join5(
+        async { Ok(client.batch_execute("BEGIN").await?) },
+        query(client, &lock_partitions, partitions.len(), &[&partitions]),
+        query(client, &lock_sessions, sessions.len(), &[&sessions]),
+        query(client, &take_keys, opens, &[&i64::try_from(opens).unwrap_or(i64::MAX)]),
+        query(client, &days_of, firsts.len(), &[&first_partitions, &first_offsets]),
     )
     .await?;
     let mut books = Books::default();
@@ -74,8 +86,15 @@ pub(super) async fn begin(
         standings: standings.iter().map(standing).collect::<Result<_, _>>()?,
         books,
         keys: keys.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?,
+        firsts: firsts.iter().map(|row| Ok((column(row, 2)?, position(row, 0)?))).collect::<Result<_, Failure>>()?,
     })
 }
+
+const DAYS_OF: &str = "\
+    SELECT wanted.partition, wanted.log_offset, l.day \
+    FROM unnest($1::int4[], $2::int8[]) AS wanted (partition, log_offset) \
+    CROSS JOIN LATERAL (SELECT day FROM decision_days AS l WHERE l.partition = wanted.partition \
+    AND l.first_offset <= wanted.log_offset ORDER BY l.first_offset DESC LIMIT 1) AS l";
 
 /// Locks partitions' rows, ascending, and reads them.
 pub(super) const LOCK_PARTITIONS: &str =
@@ -104,12 +123,12 @@ pub(super) struct Needs<'a> {
     numbers: Vec<(Date, i64, i32)>,
     /// Sessions of which every active appointment matters.
     whole: Vec<(Date, i64)>,
-    firsts: Vec<(i32, i64)>,
+    firsts: Vec<(Date, Position)>,
 }
 
 impl<'a> Needs<'a> {
-    pub(super) fn of(commit: &'a Commit, lanes: &BTreeMap<Partition, Lane<'_>>, books: &Books) -> Self {
-        let mut needs = Self::default();
+    pub(super) fn of(commit: &'a Commit, books: &Books, firsts: Vec<(Date, Position)>) -> Self {
+        let mut needs = Self { firsts, ..Self::default() };
         let mut opened: FxHashMap<&SessionId, &Session> = FxHashMap::default();
         for decision in &commit.decisions {
             if let (Some(Command::OpenSession(session)), Outcome::Applied) = (&decision.command, decision.outcome) {
@@ -117,14 +136,6 @@ impl<'a> Needs<'a> {
             }
         }
         for decision in &commit.decisions {
-            let Position { partition, .. } = decision.position;
-            if let Outcome::Repeat { first } = decision.outcome {
-                let earlier = lanes.get(&partition).is_some_and(|lane| first < lane.advance.from);
-                if earlier {
-                    needs.firsts.push((partition.into(), first.cast_signed()));
-                }
-                continue;
-            }
             let Some(command) = &decision.command else { continue };
             let known = books.find(command.session_id()).map(|place| books.session(place));
             match (command, decision.outcome) {
@@ -200,14 +211,21 @@ impl<'a> Needs<'a> {
         let numbers: Vec<i32> = self.numbers.iter().map(|need| need.2).collect();
         let whole_days: Vec<Date> = self.whole.iter().map(|need| need.0).collect();
         let whole_keys: Vec<i64> = self.whole.iter().map(|need| need.1).collect();
-        let first_partitions: Vec<i32> = self.firsts.iter().map(|need| need.0).collect();
-        let first_offsets: Vec<i64> = self.firsts.iter().map(|need| need.1).collect();
+        let first_days: Vec<Date> = self.firsts.iter().map(|need| need.0).collect();
+        let first_partitions: Vec<i32> = self.firsts.iter().map(|need| need.1.partition.into()).collect();
+        let first_offsets: Vec<i64> = self.firsts.iter().map(|need| need.1.offset.cast_signed()).collect();
+        let (first_day, last_day) = (first_days.iter().min(), first_days.iter().max());
         let (of_tickets, of_scopes, of_numbers, of_sessions, firsts) = try_join5(
             query(client, &by_ticket, self.tickets.len(), &[&self.tickets, &since, &until]),
             query(client, &by_scope, scopes.len(), &[&scope_days, &scopes, &patients, &since, &until]),
             query(client, &by_number, numbers.len(), &[&number_days, &number_keys, &numbers, &since, &until]),
             query(client, &by_session, whole_keys.len(), &[&whole_days, &whole_keys, &since, &until]),
-            query(client, &earlier, first_offsets.len(), &[&first_partitions, &first_offsets]),
+            query(
+                client,
+                &earlier,
+                first_offsets.len(),
+                &[&first_days, &first_partitions, &first_offsets, &first_day, &last_day],
+            ),
         )
         .await?;
         for row in &of_tickets {
@@ -278,11 +296,9 @@ const BY_SESSION: &str = select_holdings!(
 );
 const EARLIER: &str = "\
     SELECT d.partition, d.log_offset, d.outcome, d.reason, d.number, d.ticket_id, d.first_offset, d.appointment_day \
-    FROM unnest($1::int4[], $2::int8[]) AS wanted (partition, log_offset) \
-    CROSS JOIN LATERAL (SELECT day FROM decision_days AS l WHERE l.partition = wanted.partition \
-    AND l.first_offset <= wanted.log_offset ORDER BY l.first_offset DESC LIMIT 1) AS l \
-    CROSS JOIN LATERAL (SELECT * FROM decisions AS d WHERE d.partition = wanted.partition AND d.day = l.day \
-    AND d.log_offset = wanted.log_offset OFFSET 0) AS d";
+    FROM unnest($1::date[], $2::int4[], $3::int8[]) AS wanted (day, partition, log_offset) \
+    CROSS JOIN LATERAL (SELECT * FROM decisions AS d WHERE d.day BETWEEN $4 AND $5 AND d.day = wanted.day \
+    AND d.partition = wanted.partition AND d.log_offset = wanted.log_offset OFFSET 0) AS d";
 
 fn holding(row: &Row) -> Result<Holding, Failure> {
     let status = codes::status_of(rows::code(row, 8)?).ok_or_else(|| unreadable("no such status"))?;

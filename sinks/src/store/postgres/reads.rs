@@ -12,45 +12,51 @@ use orderly_domain::port::store::{
 };
 use orderly_domain::{Offset, Partition, Position, Reason, SessionId, Timestamp};
 use rustc_hash::FxHashMap;
+use tokio_postgres::Row;
 
 use super::error::Failure;
-use super::rows::{self, Known, column, known, offset, partition, position, select_sessions};
+use super::rows::{self, Known, appointment_columns, column, known, offset, partition, position, select_sessions};
 use crate::store::codes;
 
-/// Decisions of a partition from an offset on, which the table of days finds.
-macro_rules! page {
-    ($bound:literal) => {
-        concat!(
-            "(SELECT * FROM decisions WHERE partition = $1 AND log_offset >= $2 AND ",
-            $bound,
-            " COALESCE((SELECT l.day FROM decision_days AS l WHERE l.partition = $1 AND l.first_offset <= $2 ",
-            "ORDER BY l.first_offset DESC LIMIT 1), '-infinity') ORDER BY day, log_offset LIMIT $3) AS d "
+/// Decisions of a partition, from the first that is kept at `from` or after it, and on days that are known: a query that names
+/// its days looks into no other table, however many days are kept.
+async fn page(
+    client: &ClientWrapper,
+    partition: Partition,
+    from: Offset,
+    rows_max: usize,
+) -> Result<Vec<Row>, Failure> {
+    let find = client
+        .prepare_cached(
+            "SELECT (SELECT day FROM decision_days WHERE partition = $1 AND first_offset <= $2 \
+             ORDER BY first_offset DESC LIMIT 1), \
+             (SELECT day FROM decision_days WHERE partition = $1 AND first_offset < $3 \
+             ORDER BY first_offset DESC LIMIT 1), \
+             (SELECT MIN(first_offset) FROM decision_days WHERE partition = $1)",
         )
-    };
-}
-
-/// The columns of [`rows::committed`].
-macro_rules! decision_columns {
-    () => {
-        "SELECT d.partition, d.log_offset, d.logged_at_us, d.decided_at_us, d.kind, d.outcome, d.reason, d.number, \
-         d.ticket_id, s.session_id, d.patient_id, d.first_offset, d.corrected"
-    };
-}
-
-/// The query for [`rows::decision`]: decisions with the appointments of their tickets' first bookings.
-macro_rules! select_decisions {
-    ($bound:literal) => {
-        concat!(
-            decision_columns!(),
-            ", a.partition, a.log_offset, a.ticket_id, t.session_id, a.patient_id, a.number, a.status, ",
-            "a.changed_partition, a.changed_offset, a.cause FROM ",
-            page!($bound),
-            "LEFT JOIN sessions AS s ON s.session_key = d.session_key ",
-            "LEFT JOIN LATERAL (SELECT * FROM appointments AS a WHERE a.day = d.appointment_day ",
-            "AND a.partition = d.partition AND a.log_offset = COALESCE(d.first_offset, d.log_offset) OFFSET 0) AS a ON TRUE ",
-            "LEFT JOIN sessions AS t ON t.session_key = a.session_key ORDER BY d.log_offset"
+        .await?;
+    let select = client
+        .prepare_cached(
+            "SELECT d.partition, d.log_offset, d.logged_at_us, d.decided_at_us, d.kind, d.outcome, d.reason, d.number, \
+             d.ticket_id, s.session_id, d.patient_id, d.first_offset, d.corrected, d.appointment_day \
+             FROM (SELECT * FROM decisions WHERE day BETWEEN $1 AND $2 AND partition = $3 AND log_offset >= $4 \
+             ORDER BY day, log_offset LIMIT $5) AS d \
+             LEFT JOIN sessions AS s ON s.session_key = d.session_key ORDER BY d.log_offset",
         )
-    };
+        .await?;
+    let (partition, rows_max) = (i32::from(partition), i64::try_from(rows_max).unwrap_or(i64::MAX));
+    let mut from = i64::try_from(from).unwrap_or(i64::MAX);
+    loop {
+        let found = client.query_one(&find, &[&partition, &from, &from.saturating_add(rows_max)]).await?;
+        match (column::<Option<Date>>(&found, 0)?, column::<Option<Date>>(&found, 1)?, column(&found, 2)?) {
+            (Some(since), Some(until), _) => {
+                return Ok(client.query(&select, &[&since, &until, &partition, &from, &rows_max]).await?);
+            }
+            // What came before was dropped.
+            (None, _, Some(first)) => from = first,
+            _ => return Ok(Vec::new()),
+        }
+    }
 }
 
 /// See [`orderly_domain::port::Store::decisions`].
@@ -60,18 +66,52 @@ pub(super) async fn decisions(
     from: Offset,
     rows_max: usize,
 ) -> Result<Vec<DecisionRow>, Failure> {
-    let (from, rows_max) = (i64::try_from(from).unwrap_or(i64::MAX), i64::try_from(rows_max).unwrap_or(i64::MAX));
-    let statement = client.prepare_cached(select_decisions!("day >=")).await?;
-    let rows = client.query(&statement, &[&i32::from(partition), &from, &rows_max]).await?;
-    rows.iter().map(rows::decision).collect()
+    let rows = page(client, partition, from, rows_max).await?;
+    let mut decisions = rows.iter().map(rows::decision).collect::<Result<Vec<_>, _>>()?;
+    let mut wanted: Vec<(Date, Position)> = Vec::new();
+    for (row, DecisionRow { decision, .. }) in rows.iter().zip(&decisions) {
+        if let Some(day) = column::<Option<Date>>(row, 13)? {
+            wanted.push((day, booking(decision)));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(decisions);
+    }
+    let select = client
+        .prepare_cached(concat!(
+            "SELECT ",
+            appointment_columns!(),
+            " FROM unnest($1::date[], $2::int4[], $3::int8[]) AS wanted (day, partition, log_offset) ",
+            "CROSS JOIN LATERAL (SELECT * FROM appointments AS a WHERE a.day BETWEEN $4 AND $5 AND a.day = wanted.day ",
+            "AND a.partition = wanted.partition AND a.log_offset = wanted.log_offset OFFSET 0) AS a ",
+            "JOIN sessions AS s ON s.session_key = a.session_key"
+        ))
+        .await?;
+    wanted.sort_unstable();
+    wanted.dedup();
+    let days: Vec<Date> = wanted.iter().map(|(day, _)| *day).collect();
+    let partitions: Vec<i32> = wanted.iter().map(|(_, at)| at.partition.into()).collect();
+    let offsets: Vec<i64> = wanted.iter().map(|(_, at)| at.offset.cast_signed()).collect();
+    let found = client.query(&select, &[&days, &partitions, &offsets, &days.first(), &days.last()]).await?;
+    let mut appointments: FxHashMap<Position, Appointment> = FxHashMap::default();
+    for row in &found {
+        let appointment = rows::appointment(row)?;
+        appointments.insert(appointment.position, appointment);
+    }
+    for row in &mut decisions {
+        row.appointment = appointments.get(&booking(&row.decision)).cloned();
+    }
+    Ok(decisions)
+}
+
+/// The first record of a decision's ticket.
+fn booking(decision: &Committed) -> Position {
+    Position { offset: decision.first.unwrap_or(decision.position.offset), ..decision.position }
 }
 
 /// See [`orderly_domain::port::Store::decision`].
 pub(super) async fn decision(client: &ClientWrapper, at: Position) -> Result<Option<DecisionRow>, Failure> {
-    let from = i64::try_from(at.offset).unwrap_or(i64::MAX);
-    let statement = client.prepare_cached(select_decisions!("day =")).await?;
-    let row = client.query_opt(&statement, &[&i32::from(at.partition), &from, &1_i64]).await?;
-    let found = row.as_ref().map(rows::decision).transpose()?;
+    let found = decisions(client, at.partition, at.offset, 1).await?.pop();
     Ok(found.filter(|row| row.decision.position == at))
 }
 
@@ -80,20 +120,10 @@ pub(super) async fn committed(
     client: &ClientWrapper,
     advances: impl Iterator<Item = Advance>,
 ) -> Result<FxHashMap<Position, Committed>, Failure> {
-    let statement = client
-        .prepare_cached(concat!(
-            decision_columns!(),
-            " FROM ",
-            page!("day >="),
-            "LEFT JOIN sessions AS s ON s.session_key = d.session_key"
-        ))
-        .await?;
-    let (client, statement) = (&**client, &statement);
-    let lanes = try_join_all(advances.map(|advance| async move {
-        let (from, rows) = (advance.from.cast_signed(), (advance.to - advance.from).cast_signed());
-        client.query(statement, &[&i32::from(advance.partition), &from, &rows]).await
-    }))
-    .await?;
+    let lanes = advances.map(|Advance { partition, from, to, .. }| {
+        page(client, partition, from, usize::try_from(to - from).unwrap_or(usize::MAX))
+    });
+    let lanes = try_join_all(lanes).await?;
     lanes.iter().flatten().map(|row| rows::committed(row).map(|answer| (answer.position, answer))).collect()
 }
 
@@ -122,14 +152,15 @@ pub(super) async fn add_changes(client: &ClientWrapper, answers: &mut [Committed
             "SELECT ended.partition, ended.log_offset, a.partition, a.log_offset \
              FROM unnest($1::date[], $2::int8[], $3::int4[], $4::int8[]) \
              AS ended (day, session_key, partition, log_offset) \
-             CROSS JOIN LATERAL (SELECT * FROM appointments AS a WHERE a.day = ended.day \
+             CROSS JOIN LATERAL (SELECT * FROM appointments AS a WHERE a.day BETWEEN $5 AND $6 AND a.day = ended.day \
              AND a.session_key = ended.session_key AND a.changed_partition = ended.partition \
              AND a.changed_offset = ended.log_offset AND a.status <> 0 OFFSET 0) AS a \
              ORDER BY a.partition, a.log_offset",
         )
         .await?;
     let mut released_by: FxHashMap<Position, Vec<Position>> = FxHashMap::default();
-    for row in client.query(&released, &[&days, &keys, &partitions, &offsets]).await? {
+    let (since, until) = (days.iter().min(), days.iter().max());
+    for row in client.query(&released, &[&days, &keys, &partitions, &offsets, &since, &until]).await? {
         released_by.entry(position(&row, 0)?).or_default().push(position(&row, 2)?);
     }
     for answer in answers.iter_mut().filter(|answer| changing(answer)) {
@@ -230,18 +261,19 @@ pub(super) async fn sessions(client: &ClientWrapper, since: Date) -> Result<Vec<
 
 /// See [`orderly_domain::port::Store::appointments`].
 pub(super) async fn appointments(client: &ClientWrapper, id: &SessionId) -> Result<Vec<Appointment>, Failure> {
-    let statement = client
-        .prepare_cached(
-            "SELECT a.partition, a.log_offset, a.ticket_id, s.session_id, a.patient_id, a.number, a.status, \
-             a.changed_partition, a.changed_offset, a.cause FROM sessions AS s CROSS JOIN LATERAL ( \
-             SELECT * FROM appointments AS a WHERE a.day = s.day AND a.session_key = s.session_key AND a.status = 0 \
-             UNION ALL \
-             SELECT * FROM appointments AS a WHERE a.day = s.day AND a.session_key = s.session_key AND a.status <> 0) AS a \
-             WHERE s.session_id = $1 ORDER BY a.partition, a.log_offset",
-        )
+    let find = client.prepare_cached("SELECT session_key, day FROM sessions WHERE session_id = $1").await?;
+    let select = client
+        .prepare_cached(concat!(
+            "SELECT ",
+            appointment_columns!(),
+            " FROM (SELECT * FROM appointments WHERE day = $2 AND session_key = $1 AND status = 0 ",
+            "UNION ALL SELECT * FROM appointments WHERE day = $2 AND session_key = $1 AND status <> 0) AS a ",
+            "JOIN sessions AS s ON s.session_key = $1 ORDER BY a.partition, a.log_offset"
+        ))
         .await?;
-    let rows = client.query(&statement, &[&id.as_str()]).await?;
-    rows.iter().map(|row| rows::appointment(row, 0)).collect()
+    let Some(session) = client.query_opt(&find, &[&id.as_str()]).await? else { return Ok(Vec::new()) };
+    let (key, day) = (column::<i64>(&session, 0)?, column::<Date>(&session, 1)?);
+    client.query(&select, &[&key, &day]).await?.iter().map(rows::appointment).collect()
 }
 
 /// See [`orderly_domain::port::Store::progress`].

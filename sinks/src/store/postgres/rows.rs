@@ -140,24 +140,30 @@ pub(super) fn committed(row: &Row) -> Result<Committed, Failure> {
     })
 }
 
-/// The same with its appointment, from the columns after them.
+/// The same as it is asked for, still without its appointment.
 pub(super) fn decision(row: &Row) -> Result<DecisionRow, Failure> {
-    let appointment = column::<Option<i32>>(row, 13)?.map(|_| appointment(row, 13)).transpose()?;
-    Ok(DecisionRow { decision: committed(row)?, patient_id: maybe_text(row, 10)?, appointment })
+    Ok(DecisionRow { decision: committed(row)?, patient_id: maybe_text(row, 10)?, appointment: None })
 }
 
-/// An appointment from the columns partition, log_offset, ticket_id, session_id, patient_id, number, status,
-/// changed_partition, changed_offset and cause.
-pub(super) fn appointment(row: &Row, index: usize) -> Result<Appointment, Failure> {
+/// The columns of [`appointment`], of appointments `a` and sessions `s`.
+macro_rules! appointment_columns {
+    () => {
+        "a.partition, a.log_offset, a.ticket_id, s.session_id, a.patient_id, a.number, a.status, a.changed_partition, \
+         a.changed_offset, a.cause"
+    };
+}
+pub(super) use appointment_columns;
+
+pub(super) fn appointment(row: &Row) -> Result<Appointment, Failure> {
     Ok(Appointment {
-        position: position(row, index)?,
-        ticket: ticket_id(row, index + 2)?,
-        session_id: text(row, index + 3)?,
-        patient_id: text(row, index + 4)?,
-        number: count(row, index + 5)?,
-        status: codes::status_of(code(row, index + 6)?).ok_or_else(|| unreadable("no such status"))?,
-        changed_at: position(row, index + 7)?,
-        cause: column(row, index + 9)?,
+        position: position(row, 0)?,
+        ticket: ticket_id(row, 2)?,
+        session_id: text(row, 3)?,
+        patient_id: text(row, 4)?,
+        number: count(row, 5)?,
+        status: codes::status_of(code(row, 6)?).ok_or_else(|| unreadable("no such status"))?,
+        changed_at: position(row, 7)?,
+        cause: column(row, 9)?,
     })
 }
 
