@@ -17,12 +17,15 @@ stack_up --targets "${targets%,}"
 urls="http://127.0.0.1:$port,http://127.0.0.1:$((port + 1))"
 
 say "Starting two pipelines, a relay and two ingresses"
-# In the order of their stop: what takes requests ends first.
-start_node ingress-1 "$port" ingress --demo
-start_node ingress-2 "$((port + 1))" ingress --demo
+start_node relay "$((port + 4))" relay
 start_node pipeline-1 "$((port + 2))" pipeline
 start_node pipeline-2 "$((port + 3))" pipeline
-start_node relay "$((port + 4))" relay
+start_node ingress-1 "$port" ingress --demo
+start_node ingress-2 "$((port + 1))" ingress --demo
+# The demo hospital goes through the log, too.
+for nth in 0 1; do
+  until curl -fs "http://127.0.0.1:$((port + nth))/v1/sessions" | grep -q '"state":"open"'; do sleep 0.1; done
+done
 
 say "Playing a release rush of ${RUSH_SECONDS:-20} seconds"
 verdict=0

@@ -70,12 +70,12 @@ start_node() {
   done
 }
 
-# Asks all of Orderly's processes to drain, the ones that take requests first, and waits for their end.
+# Asks all of Orderly's processes to drain, the last one that was started first, and waits for their end.
 stop_nodes() {
-  local pid status=0
-  for pid in "${node_pids[@]}"; do
-    kill -TERM "$pid" 2>/dev/null || true
-    wait "$pid" || status=1
+  local index status=0
+  for ((index = ${#node_pids[@]} - 1; index >= 0; index--)); do
+    kill -TERM "${node_pids[index]}" 2>/dev/null || true
+    wait "${node_pids[index]}" || status=1
   done
   node_pids=()
   return "$status"

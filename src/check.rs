@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use orderly_checker::{Invariant, Options, Report};
 use orderly_domain::port::{Analytics, Store};
-use orderly_sinks::{analytics, log, store};
+use orderly_sinks::{analytics, ledger, log, store};
+use prometheus::Registry;
 use serde_json::json;
 
 use crate::config::{Config, Profile};
@@ -28,7 +29,10 @@ pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::R
         repeats_known_for: Duration::from_secs(config.pipeline.dedup_window_s),
         ordered_over_partitions: config.profile == Profile::Embedded,
     };
-    let report = report(&config.data, options).await?;
+    let report = match config.profile {
+        Profile::Embedded => embedded(&config.data, options).await?,
+        Profile::Distributed => distributed(config, options).await?,
+    };
     let mut out = std::io::stdout().lock();
     if as_json {
         writeln!(out, "{:#}", to_json(&report))?;
@@ -38,7 +42,7 @@ pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::R
     Ok(report.holds())
 }
 
-async fn report(data: &Path, options: Options) -> anyhow::Result<Report> {
+async fn embedded(data: &Path, options: Options) -> anyhow::Result<Report> {
     let log = log::sqlite::Log::open_read_only(data)
         .with_context(|| format!("cannot open the intent log in {}; name its folder with --data", data.display()))?;
     let store = store::sqlite::Store::open_read_only(data)
@@ -53,6 +57,28 @@ async fn report(data: &Path, options: Options) -> anyhow::Result<Report> {
         }
         orderly_checker::check_analytics(&analytics, &store, options.idle, &mut report).await?;
     }
+    Ok(report)
+}
+
+/// Checks what the servers hold. Only the store's schema may be written, if it is older than this program.
+async fn distributed(config: &Config, options: Options) -> anyhow::Result<Report> {
+    let registry = Registry::new();
+    let log = log::kafka::Log::open_read_only(config.kafka_options()).await.context("cannot open the intent log")?;
+    let store = store::postgres::Store::open(config.postgres_options(), &registry).await;
+    let store = store.context("cannot open the store")?;
+    let mut report = orderly_checker::check(&log, &store, options).await.context("cannot check log and store")?;
+    if options.idle {
+        let ledger = ledger::redis::Ledger::open(config.redis_ledger_options(), &registry).await;
+        let ledger = ledger.context("cannot open the ledger")?;
+        orderly_checker::check_ledger(&ledger, &store, &mut report).await?;
+    }
+    let analytics = analytics::clickhouse::Analytics::open(config.clickhouse_options()?, &registry).await;
+    let analytics = analytics.context("cannot open the analytics")?;
+    if options.idle {
+        settle(&analytics, &store).await?;
+    }
+    orderly_checker::check_analytics(&analytics, &store, options.idle, &mut report).await?;
+    log.close().await;
     Ok(report)
 }
 

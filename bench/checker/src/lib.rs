@@ -14,6 +14,7 @@ mod analytics;
 mod books;
 mod history;
 mod judge;
+mod ledger;
 mod report;
 mod rules;
 
@@ -23,6 +24,7 @@ use orderly_domain::port::{self, IntentLog, Store};
 use orderly_domain::{Position, envelope};
 
 pub use analytics::check as check_analytics;
+pub use ledger::check as check_ledger;
 pub use report::{Finding, Invariant, Report, VIOLATIONS_SHOWN_MAX};
 
 /// How often the tables are read again when decisions were committed meanwhile.

@@ -1,6 +1,8 @@
 //! `orderly-stack`: the servers of the distributed profile on the loopback address, for trying it out.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -106,8 +108,8 @@ fn write_config(arguments: &Arguments, stack: &Stack) -> anyhow::Result<()> {
     let (auth, ticket) = (keys.join("auth.key"), keys.join("ticket.keys"));
     for (path, prefix) in [(&auth, ""), (&ticket, "1 ")] {
         if !path.exists() {
-            std::fs::write(path, format!("{prefix}{}\n", secret()?))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+            writeln!(file, "{prefix}{}", secret()?).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     let text = format!(

@@ -193,7 +193,7 @@ pub(super) async fn seen_tickets(
     let rows = client
         .query(
             &statement,
-            &[&i32::from(partition), &rows::utc_day(since), &since.as_micros(), &book, &duplicate, &tickets_max],
+            &[&i32::from(partition), &rows::known_day(rows::utc_day(since)), &since.as_micros(), &book, &duplicate, &tickets_max],
         )
         .await?;
     let seen = |row| {
@@ -214,6 +214,7 @@ pub(super) async fn snapshots(
     since: Date,
 ) -> Result<Vec<Snapshot>, Failure> {
     let partitions: Vec<i32> = partitions.iter().map(|partition| i32::from(*partition)).collect();
+    let since = rows::known_day(since);
     let find =
         client.prepare_cached(select_sessions!("WHERE day >= $1 AND partition = ANY($2) ORDER BY session_key")).await?;
     let held = client
@@ -253,8 +254,7 @@ pub(super) async fn snapshots(
 /// See [`orderly_domain::port::Store::sessions`].
 pub(super) async fn sessions(client: &ClientWrapper, since: Date) -> Result<Vec<SessionState>, Failure> {
     let statement = client.prepare_cached(select_sessions!("WHERE day >= $1 ORDER BY session_key")).await?;
-    // PostgreSQL's calendar begins later than the program's.
-    let since = since.max(Date::constant(-4000, 1, 1));
+    let since = rows::known_day(since);
     let rows = client.query(&statement, &[&since]).await?;
     rows.iter().map(|row| known(row).map(|known| known.state)).collect()
 }

@@ -172,6 +172,11 @@ pub(super) fn utc_day(moment: Timestamp) -> Date {
     jiff::tz::TimeZone::UTC.to_datetime(moment.to_jiff()).date()
 }
 
+/// The same day, or the first that PostgreSQL knows: its calendar begins later than the program's.
+pub(super) fn known_day(day: Date) -> Date {
+    day.max(Date::constant(-4000, 1, 1))
+}
+
 /// Text for a parameter.
 pub(super) fn words(ids: &[SessionId]) -> Vec<&str> {
     ids.iter().map(SessionId::as_str).collect()
