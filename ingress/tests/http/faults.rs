@@ -140,6 +140,9 @@ impl IntentLog for Log {
     async fn reader(&self) -> Result<Box<dyn LogReader>> {
         self.log.reader().await
     }
+    async fn scan(&self, from: &[(Partition, Offset)]) -> Result<Box<dyn LogReader>> {
+        self.log.scan(from).await
+    }
     async fn trim(&self, before: Timestamp, decided: &[(Partition, Offset)]) -> Result<u64> {
         self.log.trim(before, decided).await
     }
