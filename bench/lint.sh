@@ -29,10 +29,10 @@ done < <(git ls-files '*.md')
 
 step "shell scripts"
 if command -v shellcheck >/dev/null; then
-  shellcheck -x .ci/run bench/*.sh
+  shellcheck -x .ci/run bench/*.sh bench/stack/*/*.sh
 else
   echo "skipped: shellcheck is not installed; only the syntax is checked"
-  for script in .ci/run bench/*.sh; do bash -n "$script"; done
+  for script in .ci/run bench/*.sh bench/stack/*/*.sh; do bash -n "$script"; done
 fi
 
 step "licences, sources and bans"

@@ -9,7 +9,9 @@ server_pid=
 
 build() {
   command -v cargo >/dev/null || fail "cargo is missing. Install Rust as https://rustup.rs says."
-  need cc gcc libc6-dev # SQLite is compiled from its C source.
+  # SQLite and librdkafka are compiled from their sources.
+  need cc gcc libc6-dev
+  need c++ g++
   need curl curl ca-certificates
   say "Building in release mode (the first time takes some minutes)"
   cargo build --release --bins -p orderly -p orderly-bench

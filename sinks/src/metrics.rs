@@ -43,13 +43,13 @@ pub const STORE_READ_SECONDS: &str = "orderly_store_read_seconds";
 /// Calls that wait for the embedded store's writer.
 pub const STORE_QUEUE_CALLS: &str = "orderly_store_queue_calls";
 
-/// How long appends to the embedded analytics took, in seconds.
+/// How long appends to the analytics took, in seconds.
 pub const ANALYTICS_APPEND_SECONDS: &str = "orderly_analytics_append_seconds";
-/// Rows that arrived in the embedded analytics, repeated ones included.
+/// Rows that arrived in the analytics, repeated ones included.
 pub const ANALYTICS_APPENDED_ROWS: &str = "orderly_analytics_appended_rows_total";
-/// How long reports of the embedded analytics took, waits included, in seconds.
+/// How long reports of the analytics took, waits included, in seconds.
 pub const ANALYTICS_REPORT_SECONDS: &str = "orderly_analytics_report_seconds";
-/// Calls that wait for the embedded analytics' writer.
+/// Calls that wait for the analytics' writer.
 pub const ANALYTICS_QUEUE_CALLS: &str = "orderly_analytics_queue_calls";
 
 /// Events that arrived in Kafka, repeated ones included.

@@ -126,7 +126,7 @@ impl Config {
             database: clickhouse.database.clone(),
             user: clickhouse.user.clone(),
             password: clickhouse.password_file.as_ref().map(read).transpose()?,
-            retention_days: Some(clickhouse.retention_days),
+            retention_days: clickhouse.retention_days,
             ..Default::default()
         })
     }

@@ -121,9 +121,6 @@ pub(crate) struct Postgres {
     /// Connections that read.
     #[config(default = 8, env = "ORDERLY_POSTGRES__READERS")]
     pub readers: usize,
-    /// Days that decisions and appointments are kept after their day; whole days are dropped.
-    #[config(default = 400, env = "ORDERLY_POSTGRES__RETENTION_DAYS")]
-    pub retention_days: u32,
 }
 
 /// The analytics of the distributed profile.
@@ -141,9 +138,9 @@ pub(crate) struct ClickHouse {
     /// The file with the user's password. Without it, there is none.
     #[config(env = "ORDERLY_CLICKHOUSE__PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
-    /// Days that decisions are kept, where the server can drop old ones by itself.
-    #[config(default = 1_096, env = "ORDERLY_CLICKHOUSE__RETENTION_DAYS")]
-    pub retention_days: u32,
+    /// Days that decisions are kept, where the server can drop old ones by itself. Without it, for ever.
+    #[config(env = "ORDERLY_CLICKHOUSE__RETENTION_DAYS")]
+    pub retention_days: Option<u32>,
 }
 
 /// Who may call.

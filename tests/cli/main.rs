@@ -2,6 +2,7 @@
 
 mod config;
 mod crash;
+mod distributed;
 mod help;
 mod policy;
 mod program;

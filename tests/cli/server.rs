@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
+use nix::sys::signal::Signal;
+
 use crate::program::{orderly, output};
 
 /// A demo server on a free port. It is killed when this is dropped.
@@ -23,16 +25,23 @@ impl Server {
 
     /// The same, with further arguments.
     pub(crate) fn start_with(folder: &Path, arguments: &[&str]) -> Self {
+        let mut server = Self::start_role(folder, &[&["serve", "--demo"], arguments].concat());
+        let token = ["token", "--sub", "amy", "--role", "ops"];
+        output(orderly(folder).args(token)).trim_end().clone_into(&mut server.ops);
+        server
+    }
+
+    /// The same, in whatever role the arguments name, and without a token for ops.
+    pub(crate) fn start_role(folder: &Path, arguments: &[&str]) -> Self {
         let mut serve = orderly(folder);
-        serve.args(["serve", "--demo", "--listen", "127.0.0.1:0"]).args(arguments).stdout(Stdio::piped());
+        serve.args(arguments).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let mut process = serve.spawn().expect("it runs");
         let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
         let mut first = String::new();
         stdout.read_line(&mut first).expect("it says where it listens");
         let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
         let url = url.trim_end_matches(',').to_owned();
-        let ops = output(orderly(folder).args(["token", "--sub", "amy", "--role", "ops"])).trim_end().to_owned();
-        Self { process, url, ops, _stdout: stdout }
+        Self { process, url, ops: String::new(), _stdout: stdout }
     }
 
     /// Where it listens.
@@ -48,9 +57,14 @@ impl Server {
 
     /// Asks it to stop by SIGTERM, and tells how it ended.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let process = nix::unistd::Pid::from_raw(self.process.id().try_into().expect("a process id"));
-        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        self.signal(Signal::SIGTERM);
         self.process.wait().expect("it ends")
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let process = nix::unistd::Pid::from_raw(self.process.id().try_into().expect("a process id"));
+        nix::sys::signal::kill(process, signal).expect("it runs");
     }
 
     /// A command that asks it, as ops.

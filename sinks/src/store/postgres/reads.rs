@@ -193,7 +193,14 @@ pub(super) async fn seen_tickets(
     let rows = client
         .query(
             &statement,
-            &[&i32::from(partition), &rows::known_day(rows::utc_day(since)), &since.as_micros(), &book, &duplicate, &tickets_max],
+            &[
+                &i32::from(partition),
+                &rows::known_day(rows::utc_day(since)),
+                &since.as_micros(),
+                &book,
+                &duplicate,
+                &tickets_max,
+            ],
         )
         .await?;
     let seen = |row| {
