@@ -78,9 +78,8 @@ impl Edges {
             ledger::redis::Ledger::open(config.redis_ledger_options(), registry).await.context("the ledger")?;
         let fanout =
             fanout::redis::Fanout::open(config.redis_fanout_options(), registry).await.context("the fan-out")?;
-        let analytics = analytics::clickhouse::Analytics::open(config.clickhouse_options()?, registry)
-            .await
-            .context("the analytics")?;
+        // ClickHouse may be away: nobody but an analyst waits for it.
+        let analytics = analytics::clickhouse::Analytics::new(config.clickhouse_options()?, registry)?;
         let (log, analytics) = (Arc::new(log), Arc::new(analytics));
         let mut feeds: Vec<Arc<dyn Feed>> = vec![Arc::clone(&analytics) as _];
         let mut events = None;

@@ -8,6 +8,7 @@ use orderly_domain::port::{self, Result};
 use orderly_domain::{Offset, Partition, Timestamp};
 use prometheus::Registry;
 use rustc_hash::FxHashMap;
+use tokio::sync::OnceCell;
 
 use super::metrics::Metrics;
 use super::server::Server;
@@ -17,7 +18,9 @@ use crate::analytics::reports::INFOS;
 /// Analytics in a ClickHouse database.
 #[derive(Debug)]
 pub struct Analytics {
-    server: Server,
+    options: Options,
+    /// Connected to when it is needed first.
+    server: OnceCell<Server>,
     metrics: Metrics,
     /// What is known to have arrived: each partition's first offset that has not. One entry a partition; one that is too
     /// low only makes rows arrive twice.
@@ -31,9 +34,27 @@ impl Analytics {
     /// # Errors
     /// When the server cannot be reached or refuses, or when the tables are of a newer version than this program.
     pub async fn open(options: Options, registry: &Registry) -> Result<Self> {
-        let server = Server::connect(options).await?;
-        schema::migrate(&server).await?;
-        Ok(Self { server, metrics: Metrics::register(registry)?, arrived: Mutex::default() })
+        let analytics = Self::new(options, registry)?;
+        analytics.server().await?;
+        Ok(analytics)
+    }
+
+    /// The same, but opened when they are needed first: the server may be away now.
+    ///
+    /// # Errors
+    /// When a metric's name is taken.
+    pub fn new(options: Options, registry: &Registry) -> Result<Self> {
+        let metrics = Metrics::register(registry)?;
+        Ok(Self { options, server: OnceCell::new(), metrics, arrived: Mutex::default() })
+    }
+
+    async fn server(&self) -> Result<&Server> {
+        let connect = || async {
+            let server = Server::connect(self.options.clone()).await?;
+            schema::migrate(&server).await?;
+            Ok(server)
+        };
+        self.server.get_or_try_init(connect).await
     }
 
     fn arrived(&self) -> MutexGuard<'_, FxHashMap<Partition, Offset>> {
@@ -48,7 +69,7 @@ impl Analytics {
         }
         let sql =
             format!("SELECT if(count() = 0, 0, max(log_offset) + 1) FROM decisions WHERE partition = {partition}");
-        let next = self.server.one(&sql).await?;
+        let next = self.server().await?.one(&sql).await?;
         self.arrived().insert(partition, next);
         Ok(next)
     }
@@ -56,8 +77,8 @@ impl Analytics {
     /// Inserts rows batch by batch. A failure leaves open how far it came, so the partition is asked again next time.
     async fn insert(&self, partition: Partition, rows: &[Row]) -> Result<()> {
         let mut some = false;
-        for batch in append::batches(rows, self.server.options().batch_rows_max) {
-            if let Err(error) = append::insert(&self.server, batch).await {
+        for batch in append::batches(rows, self.options.batch_rows_max) {
+            if let Err(error) = append::insert(self.server().await?, batch).await {
                 self.arrived().remove(&partition);
                 return Err(match error {
                     port::Error::DidNotHappen(text) if some => port::Error::MayHaveHappened(text),
@@ -82,7 +103,7 @@ impl port::Feed for Analytics {
 
     async fn next_offsets(&self) -> Result<Vec<(Partition, Offset)>> {
         let sql = "SELECT partition, max(log_offset) + 1 FROM decisions GROUP BY partition ORDER BY partition";
-        let found: Vec<(Partition, Offset)> = self.server.all(sql).await?;
+        let found: Vec<(Partition, Offset)> = self.server().await?.all(sql).await?;
         *self.arrived() = found.iter().copied().collect();
         Ok(found)
     }
@@ -106,7 +127,7 @@ impl port::Feed for Analytics {
 #[async_trait]
 impl port::Analytics for Analytics {
     async fn count(&self) -> Result<u64> {
-        self.server.one_within(self.server.options().report_timeout, "SELECT count() FROM decisions FINAL").await
+        self.server().await?.one_within(self.options.report_timeout, "SELECT count() FROM decisions FINAL").await
     }
 
     fn reports(&self) -> &'static [ReportInfo] {
@@ -115,6 +136,6 @@ impl port::Analytics for Analytics {
 
     async fn report(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Option<Report>> {
         let _timer = self.metrics.report_seconds.start_timer();
-        reports::run(&self.server, name, from, to).await
+        reports::run(self.server().await?, name, from, to).await
     }
 }
