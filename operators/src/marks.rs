@@ -16,6 +16,11 @@ impl PublishedMarks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, (fence, published));
     }
 
+    /// Forgets a partition that is somebody else's from now on.
+    pub fn forget(&self, partition: Partition) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+    }
+
     /// Moves a partition's mark forward to the first offset that was not published.
     pub fn advance(&self, partition: Partition, published: Offset) {
         if let Some((_, mark)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&partition) {

@@ -75,6 +75,7 @@ impl Reader {
                     self.in_flight.leave_unused();
                     self.in_flight.drained().await;
                     fences.retain(|partition, _| !partitions.contains(partition));
+                    self.takeover.leave(&partitions);
                     self.tell(&fences);
                 }
             }

@@ -75,13 +75,13 @@ impl Relay {
 
 impl Carrier {
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut known = false;
+        let (mut known, mut failed) = (false, false);
         let mut stopped_at = None;
         loop {
             let start = Instant::now();
             let pause = match self.round(known).await {
                 Ok(carried) => {
-                    known = true;
+                    (known, failed) = (true, false);
                     match carried {
                         0 => IDLE,
                         _ if self.pipeline_is_busy() => start.elapsed() * MAKE_WAY,
@@ -89,7 +89,10 @@ impl Carrier {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, feed = self.feed.name(), "a feed lags behind; it catches up once this heals");
+                    if known || stopped_at.is_some() || !failed {
+                        tracing::warn!(%error, feed = self.feed.name(), "a feed lags behind; it catches up once this heals");
+                    }
+                    failed = true;
                     known = false;
                     IDLE
                 }

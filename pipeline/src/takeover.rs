@@ -50,6 +50,13 @@ impl Takeover {
         Ok(claims)
     }
 
+    /// Forgets partitions that go to others.
+    pub(crate) fn leave(&self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.marks.forget(*partition);
+        }
+    }
+
     async fn restore_tickets(&self, claim: &Claim) -> port::Result<()> {
         let everything = Timestamp::from_micros(i64::MIN);
         let seen = self.store.seen_tickets(claim.partition, everything, self.recent.tickets_max).await?;

@@ -101,10 +101,11 @@ impl Watch {
         }
     }
 
-    /// Waits until the node has decided something more.
+    /// Waits until the node has decided something more, or nothing is left to decide.
     async fn until_it_decides(&self, node: &Server) {
         let before = decided(&self.state(node).await);
-        self.until(node, "it decides", |state| decided(state) > before).await;
+        let goes_on = |state: &Value| decided(state) > before || state["lag"].as_u64() == Some(0);
+        self.until(node, "it decides", goes_on).await;
     }
 }
 

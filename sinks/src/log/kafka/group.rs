@@ -35,6 +35,8 @@ const CLIENT_READ_AHEAD_KB: &str = "8192";
 /// How much of a partition one answer of a broker has, at most.
 const FETCH_BYTES_MAX: usize = 1024 * 1024;
 const FETCH_BYTES_MIN: usize = 64 * 1024;
+/// How often it is said at most that something is wrong that heals.
+const WARN_EVERY: Duration = Duration::from_secs(5);
 /// How long a topic may be unknown to the brokers before it counts as deleted.
 const MISSING_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked for, and how long that may take.
@@ -97,6 +99,7 @@ pub(super) fn join(
         paused: BTreeSet::new(),
         leaving: None,
         missing: None,
+        warned_at: None,
         read_ahead_records,
     };
     let guard = Guard(Arc::clone(inbox));
@@ -125,6 +128,8 @@ struct Group {
     /// Partitions that the reader finishes, and since when.
     leaving: Option<(BTreeSet<Partition>, Instant)>,
     missing: Option<Missing>,
+    /// When it was said last that something is wrong that heals.
+    warned_at: Option<Instant>,
     read_ahead_records: IntGauge,
 }
 
@@ -287,7 +292,13 @@ impl Group {
     fn suffer(&mut self, error: &KafkaError, verdict: Verdict) {
         let reason = self.consumer.context().reason();
         match verdict {
-            Verdict::Heals => tracing::warn!(%error, reason, "the intent log's reader met an error; it goes on trying"),
+            Verdict::Heals => {
+                let now = Instant::now();
+                if self.warned_at.is_none_or(|at| now - at > WARN_EVERY) {
+                    self.warned_at = Some(now);
+                    tracing::warn!(%error, reason, "the intent log's reader met an error; it goes on trying");
+                }
+            }
             Verdict::Missing => {
                 let now = Instant::now();
                 self.missing.get_or_insert(Missing { since: now, look_at: now });
