@@ -11,6 +11,7 @@ source bench/stack.sh
 
 port=${PORT:-8080}
 [[ $port == free ]] && port=$(choose_port free)
+for nth in 0 1 2 3 4; do choose_port "$((port + nth))" >/dev/null; done
 build
 targets=$(for nth in 0 1 2 3 4; do printf '127.0.0.1:%s,' $((port + nth)); done)
 stack_up --targets "${targets%,}"
@@ -23,8 +24,12 @@ start_node pipeline-2 "$((port + 3))" pipeline
 start_node ingress-1 "$port" ingress --demo
 start_node ingress-2 "$((port + 1))" ingress --demo
 # The demo hospital goes through the log, too.
+deadline=$((SECONDS + 120))
 for nth in 0 1; do
-  until curl -fs "http://127.0.0.1:$((port + nth))/v1/sessions" | grep -q '"state":"open"'; do sleep 0.1; done
+  until curl -fs "http://127.0.0.1:$((port + nth))/v1/sessions" | grep -q '"state":"open"'; do
+    ((SECONDS < deadline)) || fail "The demo hospital is not decided after two minutes; see .dev/pipeline-*.log."
+    sleep 0.1
+  done
 done
 
 say "Playing a release rush of ${RUSH_SECONDS:-20} seconds"

@@ -9,7 +9,10 @@ stack_pid_file=.dev/stack.pid
 stack_config=.dev/orderly.toml
 node_pids=()
 
-stack_runs() { [[ -f $stack_pid_file ]] && kill -0 "$(<"$stack_pid_file")" 2>/dev/null; }
+# Whether the process of that number, if there is one, is the one that was started: after a reboot it is another.
+stack_runs() {
+  [[ -f $stack_pid_file ]] && grep -qs orderly-stack "/proc/$(<"$stack_pid_file")/cmdline"
+}
 
 # Starts the servers, unless they run, and leaves them running.
 stack_up() {
@@ -22,6 +25,7 @@ stack_up() {
   cargo build --release --quiet -p orderly-stack
   say "Starting Kafka, Redis, PostgreSQL, ClickHouse and Prometheus (their data: $stack_folder)"
   mkdir -p .dev
+  : >.dev/stack.log # of the last time
   # It holds the servers: in a session of its own, so that a Ctrl-C here leaves it alone.
   setsid "$target/release/orderly-stack" --folder "$stack_folder" --config "$stack_config" "$@" \
     >.dev/stack.log 2>&1 </dev/null &

@@ -60,7 +60,7 @@ async fn embedded(data: &Path, options: Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Checks what the servers hold. Only the store's schema may be written, if it is older than this program.
+/// Checks what the servers hold. Only schemas may be written, if they are missing or older than this program.
 async fn distributed(config: &Config, options: Options) -> anyhow::Result<Report> {
     let registry = Registry::new();
     let log = log::kafka::Log::open_read_only(config.kafka_options()).await.context("cannot open the intent log")?;

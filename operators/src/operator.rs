@@ -5,7 +5,7 @@ use orderly_domain::{Decision, Position, Timestamp, port};
 
 use crate::draft::Draft;
 
-/// Why an operator cannot go on. It ends the process: no record is ever skipped.
+/// Why an operator cannot go on. It ends the dataflow, and the process unless a takeover heals it: no record is ever skipped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An edge failed for good.
@@ -34,7 +34,7 @@ pub trait Operator: 'static {
     /// Processes some records of one epoch, in order.
     ///
     /// # Errors
-    /// Ends the process.
+    /// Ends the dataflow.
     fn process_batch(&mut self, batch: Vec<Self::In>, out: &mut Vec<Self::Out>) -> Result<(), Error>;
 }
 
@@ -56,11 +56,11 @@ pub trait AsyncOperator: Send + Sync + 'static {
     /// Its name, in metrics and logs.
     fn name(&self) -> &'static str;
 
-    /// Processes a batch: exactly one output for each input, in the same order. Called again after a failure of the
-    /// process, possibly with other cuts.
+    /// Processes a batch: exactly one output for each input, in the same order. Called again after a failure,
+    /// possibly with other cuts.
     ///
     /// # Errors
-    /// Ends the process.
+    /// Ends the dataflow.
     async fn process_batch(&self, batch: Vec<Self::In>) -> Result<Vec<Self::Out>, Error>;
 
     /// Records with the same lane are kept in order; by default all are.
@@ -71,7 +71,7 @@ pub trait AsyncOperator: Send + Sync + 'static {
     /// Called once, after the last batch, when the dataflow was drained in order.
     ///
     /// # Errors
-    /// Ends the process.
+    /// Ends the dataflow.
     async fn on_drained(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Patience with an edge that is down.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +10,9 @@ use orderly_domain::port;
 /// Tries a call again for as long as it can still succeed, and tells others that it is waiting.
 #[derive(Clone, Debug, Default)]
 pub struct Retry {
-    waiting: Arc<Mutex<Option<String>>>,
+    /// What calls wait for, by the number of the call.
+    waiting: Arc<Mutex<BTreeMap<u64, String>>>,
+    calls: Arc<AtomicU64>,
 }
 
 impl Retry {
@@ -18,7 +22,7 @@ impl Retry {
     /// What it waits for, if it does.
     #[must_use]
     pub fn waiting_for(&self) -> Option<String> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()
     }
 
     /// Calls until the answer is final. The call must be safe to make twice.
@@ -30,12 +34,12 @@ impl Retry {
         F: Future<Output = port::Result<T>>,
     {
         let mut pause = Self::FIRST_PAUSE;
+        let mut wait = None;
         loop {
             let error = match call().await {
                 Ok(answer) => {
                     if pause > Self::FIRST_PAUSE {
                         tracing::info!(what, "goes on");
-                        self.tell(None);
                     }
                     return Ok(answer);
                 }
@@ -51,15 +55,33 @@ impl Retry {
                 | port::Error::Overloaded(_)
                 | port::Error::StorageFull(_) => {
                     tracing::warn!(what, %error, ?pause, "failed, tries again");
-                    self.tell(Some(format!("{what}: {error}")));
+                    wait.get_or_insert_with(|| Wait::new(self)).tell(format!("{what}: {error}"));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Self::PAUSE_MAX);
                 }
             }
         }
     }
+}
 
-    fn tell(&self, waiting: Option<String>) {
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+/// A call that waits. Nobody is told of it any more once it is dropped, however it ended.
+struct Wait<'a> {
+    retry: &'a Retry,
+    call: u64,
+}
+
+impl<'a> Wait<'a> {
+    fn new(retry: &'a Retry) -> Self {
+        Self { retry, call: retry.calls.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    fn tell(&self, waiting_for: String) {
+        self.retry.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(self.call, waiting_for);
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.retry.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.call);
     }
 }

@@ -126,10 +126,14 @@ impl Life {
     ///
     /// # Errors
     /// [`Error::Stopped`] with the cause when it failed.
-    pub(crate) async fn drain(self) -> Result<(), Error> {
+    pub(crate) async fn drain(mut self) -> Result<(), Error> {
         self.stop.send_replace(true);
         // Both report their panics themselves.
-        let _ = self.reader.await;
+        tokio::select! {
+            _ = &mut self.reader => {}
+            // What the reader may be waiting for does not come any more.
+            _ = self.signs.failure.wait() => self.reader.abort(),
+        }
         let _ = self.workers.await;
         match self.signs.failure.cause() {
             Some(cause) => Err(Error::Stopped(cause.text.clone())),

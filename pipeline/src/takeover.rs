@@ -59,14 +59,15 @@ impl Takeover {
 
     async fn restore_tickets(&self, claim: &Claim) -> port::Result<()> {
         let everything = Timestamp::from_micros(i64::MIN);
-        let seen = self.store.seen_tickets(claim.partition, everything, self.recent.tickets_max).await?;
+        let read = || self.store.seen_tickets(claim.partition, everything, self.recent.tickets_max);
+        let seen = self.retry.until_final("store", read).await?;
         self.takeovers.leave(claim.partition, claim.fence, seen);
         Ok(())
     }
 
     async fn last_decided(&self, claim: &Claim) -> port::Result<Option<Timestamp>> {
         let Some(last) = claim.next_offset.checked_sub(1) else { return Ok(None) };
-        let row = self.store.decisions(claim.partition, last, 1).await?;
+        let row = self.retry.until_final("store", || self.store.decisions(claim.partition, last, 1)).await?;
         Ok(row.first().map(|row| row.decision.logged_at))
     }
 
@@ -75,7 +76,7 @@ impl Takeover {
         let past_days = i32::try_from(PAST_AFTER_DAYS).expect("a few days") + 1;
         let since = day_of_number(day_number(today) - past_days).unwrap_or(jiff::civil::Date::MIN);
         let partitions: Vec<_> = claims.iter().map(|claim| claim.partition).collect();
-        let snapshots = self.store.snapshots(&partitions, since).await?;
+        let snapshots = self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?;
         self.memory.restore(&snapshots);
         let fences: HashMap<_, _> = claims.iter().map(|claim| (claim.partition, claim.fence)).collect();
         let fenced = snapshots.into_iter().filter_map(|snapshot| {
@@ -89,7 +90,8 @@ impl Takeover {
     async fn publish_again(&self, claim: &Claim) -> port::Result<()> {
         let mut from = claim.published_offset;
         while from < claim.next_offset {
-            let rows = self.store.decisions(claim.partition, from, REPUBLISH_ROWS).await?;
+            let read = || self.store.decisions(claim.partition, from, REPUBLISH_ROWS);
+            let rows = self.retry.until_final("store", read).await?;
             let Some(last) = rows.last() else { break };
             from = last.decision.position.offset + 1;
             self.metrics.republished_total.inc_by(rows.len() as u64);

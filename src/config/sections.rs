@@ -167,7 +167,8 @@ pub(crate) struct Log {
     /// Partitions of a new log, 1 to 1024. It cannot be changed later.
     #[config(default = 8, env = "ORDERLY_LOG__PARTITIONS")]
     pub partitions: u16,
-    /// Hours that decided records are kept. Records that are not decided are kept for ever.
+    /// Hours that decided records are kept. In the embedded profile, records that are not decided are kept for ever; Kafka
+    /// drops by age, decided or not: there, set far more than the pipeline can ever be down.
     #[config(default = 168, env = "ORDERLY_LOG__RETENTION_HOURS")]
     pub retention_hours: u32,
     /// Appends that may wait for the writer; further ones are refused with 503.

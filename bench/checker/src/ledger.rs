@@ -8,7 +8,7 @@ use orderly_domain::port::{self, Ledger, Store};
 use crate::report::{Invariant, Report};
 
 /// Compares the ledger's remaining numbers with the store's, session by session. Only true of an idle system. A session
-/// that the ledger does not know is restored when it is asked for, so that is no violation.
+/// that the ledger does not know is no violation: what its owner restored and does not find there is restored again.
 ///
 /// # Errors
 /// When either cannot be read.
