@@ -48,7 +48,8 @@ check: ## verify every invariant of a data folder (DATA=.dev/run)
 replay: ## decide 66,964 real bookings of a city's clinics and verify every invariant
 	@bench/replay.sh
 
-bench: ## measure, as ratios from one run on this machine
+bench: ## measure both profiles, as ratios from one run on this machine
+	@bash -c 'set -e; source bench/install.sh; need_servers'
 	cargo run --release -q -p orderly-bench -- limits
 
 clean-data: down ## remove the data of former runs

@@ -9,9 +9,8 @@ use redis::{FromRedisValue, RedisResult, ToRedisArgs};
 macro_rules! script {
     ($(#[$doc:meta])* $name:ident, $file:literal, $keys:literal) => {
         $(#[$doc])*
-        pub static $name: LazyLock<Script<$keys>> = LazyLock::new(|| Script {
-            name: $file,
-            script: redis::Script::new(include_str!(concat!(env!("OUT_DIR"), "/", $file, "-", $keys, ".lua"))),
+        pub static $name: LazyLock<Script<$keys>> = LazyLock::new(|| {
+            Script::new($file, include_str!(concat!(env!("OUT_DIR"), "/", $file, "-", $keys, ".lua")))
         });
     };
 }
@@ -33,14 +32,25 @@ script!(
 #[derive(Debug)]
 pub struct Script<const KEYS: usize> {
     name: &'static str,
+    code: &'static str,
     script: redis::Script,
 }
 
 impl<const KEYS: usize> Script<KEYS> {
+    fn new(name: &'static str, code: &'static str) -> Self {
+        Self { name, code, script: redis::Script::new(code) }
+    }
+
     /// Its name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What it says, as the server gets it.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.code
     }
 
     /// Calls it by its SHA; where the server does not know it, loads it and calls again.

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
+use orderly_domain::clock::System;
+use orderly_domain::{Clock as _, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::api::{Api, Role, Submission};
+use crate::api::{Api, Role, Submission, Ticket};
 use crate::client::Client;
 use crate::latency::{Latencies, Summary};
 
@@ -109,12 +111,14 @@ async fn closed_loop(
 }
 
 /// What a patient waits, from the 202 to the pushed outcome.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
-pub struct Outcome {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
     /// Bookings that were accepted.
     pub accepted: u64,
     /// From the 202 to the outcome on the ticket's stream, for a sample of them. Opening the stream is in it.
     pub latency: Summary,
+    /// From the decision, just before its commit, to the outcome on the stream, for those whose stream was open by then.
+    pub push: Summary,
 }
 
 /// Sends at a steady rate, whatever the answers take, and follows some tickets.
@@ -124,6 +128,7 @@ pub(super) async fn steady(url: &str, crowd: &Crowd, rate_per_s: f64, length: Du
     let follow_every = (rate_per_s / FOLLOWED_PER_S).max(1.0);
     let (mut sent, mut followed) = (0_u64, 0_u64);
     let mut calls = tokio::task::JoinSet::new();
+    let mut answers = Vec::new();
     let start = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -143,30 +148,50 @@ pub(super) async fn steady(url: &str, crowd: &Crowd, rate_per_s: f64, length: Du
                     return Ok((true, None));
                 }
                 let answered = Instant::now();
-                let outcome = pushed(&following, &bearer, &ticket.ticket).await?;
-                anyhow::Ok((true, outcome.then(|| answered.elapsed())))
+                let pushed = pushed(&following, &bearer, &ticket.ticket).await?;
+                anyhow::Ok((true, pushed.map(|pushed| (answered.elapsed(), pushed))))
             });
         }
-        while calls.len() > 10_000 {
-            calls.join_next().await;
+        while let Some(answer) = calls.try_join_next() {
+            answers.push(answer??);
         }
     }
-    let answers = calls.join_all().await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    while let Some(answer) = calls.join_next().await {
+        answers.push(answer??);
+    }
     let accepted = answers.iter().filter(|(accepted, _)| *accepted).count() as u64;
-    let latency = answers.into_iter().filter_map(|(_, latency)| latency).collect::<Latencies>().summary();
-    Ok(Outcome { accepted, latency })
+    let followed = || answers.iter().filter_map(|(_, followed)| *followed);
+    let latency = followed().map(|(latency, _)| latency).collect::<Latencies>().summary();
+    let push = followed().filter_map(|(_, pushed)| pushed.since_decision).collect::<Latencies>().summary();
+    Ok(Outcome { accepted, latency, push })
 }
 
-/// Waits for the outcome on the ticket's stream; false when no stream was free.
-async fn pushed(api: &Api, bearer: &HeaderValue, ticket: &str) -> anyhow::Result<bool> {
-    let Some(mut stream) = api.events(bearer, ticket).await? else { return Ok(false) };
+/// An outcome on a ticket's stream.
+#[derive(Clone, Copy)]
+struct Pushed {
+    /// `None` when the stream was opened after the decision.
+    since_decision: Option<Duration>,
+}
+
+/// Waits for the outcome on the ticket's stream; `None` when no stream was free.
+async fn pushed(api: &Api, bearer: &HeaderValue, ticket: &str) -> anyhow::Result<Option<Pushed>> {
+    let Some(mut stream) = api.events(bearer, ticket).await? else { return Ok(None) };
     ensure!(stream.status() == StatusCode::OK, "the ticket's stream answered {}", stream.status());
-    let mut text = Vec::new();
+    let opened = System.now();
+    let mut text = String::new();
     while let Some(piece) = stream.next().await {
-        text.extend_from_slice(&piece);
-        if String::from_utf8_lossy(&text).contains("event: outcome") {
-            return Ok(true);
-        }
+        text.push_str(&String::from_utf8_lossy(&piece));
+        let Some((_, event)) = text.split_once("event: outcome") else { continue };
+        let Some((event, _)) = event.split_once("\n\n") else { continue };
+        let data = event.lines().find_map(|line| line.strip_prefix("data:")).context("an outcome has data")?;
+        let ticket: Ticket = serde_json::from_str(data).context("an outcome is a ticket")?;
+        let decided = ticket.decided_at.context("an outcome tells when it was decided")?;
+        return Ok(Some(Pushed { since_decision: (opened < decided).then(|| since(decided)) }));
     }
     anyhow::bail!("a ticket's stream ended without an outcome")
+}
+
+/// How long ago that was; both ends are on one machine.
+fn since(moment: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(System.now().as_micros() - moment.as_micros()).unwrap_or(0))
 }

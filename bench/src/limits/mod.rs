@@ -1,19 +1,28 @@
 //! How near Orderly comes to what the machine can do: every figure beside its physical limit, measured in the same run.
 
 mod accept;
+mod admit;
 mod bare;
 mod decide;
+mod hospital;
 mod process;
+mod produce;
 mod report;
+mod servers;
+mod topic;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use accept::Crowd;
 pub use bare::serve as serve_bare;
-pub use report::{Ratio, Report};
+pub use report::{Memory, Ratio, Report, Wait};
+use servers::Servers;
 
 /// What is measured, and how long.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,15 +36,21 @@ pub struct Options {
     /// Tickets sent before memory is read the second time; a tenth of them before the first
     #[arg(long, default_value_t = 2_000_000)]
     pub tickets: u64,
+    /// Intents in the topic that is decided from its start
+    #[arg(long, default_value_t = 500_000)]
+    pub topic_intents: u32,
+    /// Bookings that are admitted through Redis
+    #[arg(long, default_value_t = 300_000)]
+    pub admissions: u32,
     /// Seconds of each load over HTTP
     #[arg(long, default_value_t = 5)]
     pub seconds: u64,
     /// How often the bare handler and Orderly take turns under full load; the medians are compared
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
-    /// Measure one path alone
-    #[arg(long)]
-    pub only: Option<Path>,
+    /// Measure these paths alone, with commas between them
+    #[arg(long, value_delimiter = ',', default_value = "accept,decide,produce,topic,admit")]
+    pub only: Vec<Path>,
     /// Connections that send bookings
     #[arg(long, default_value_t = 512)]
     pub connections: usize,
@@ -51,9 +66,15 @@ pub enum Path {
     Accept,
     /// From a filled log to committed decisions
     Decide,
+    /// Distributed: bookings over HTTP into Kafka, and what their patients wait
+    Produce,
+    /// Distributed: from a filled topic to decisions committed in PostgreSQL
+    Topic,
+    /// Distributed: admission through Redis
+    Admit,
 }
 
-/// Measures everything, or one path.
+/// Measures every path that is wanted.
 ///
 /// # Errors
 /// When a server does not start or stops answering.
@@ -65,64 +86,128 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let progress = ProgressBar::new_spinner();
     progress.set_style(ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}")?);
     progress.enable_steady_tick(Duration::from_millis(200));
-    let mut report = Report::new(options.intents);
-
-    if options.only != Some(Path::Decide) {
-        accept_path(options, &program, &progress, &mut report).await?;
+    let mut run = Run { options, program, progress, report: Report::new() };
+    let wanted = |paths: &[Path]| paths.iter().any(|path| options.only.contains(path));
+    if wanted(&[Path::Accept]) {
+        run.accept().await?;
     }
-    if options.only != Some(Path::Accept) {
-        progress.set_message(format!("deciding {} intents from a filled log", options.intents));
-        report.decide = Some(decide::measure(options.intents).await?);
+    if wanted(&[Path::Decide]) {
+        run.say(format!("deciding {} intents from a filled log", options.intents));
+        run.report.rates.push(decide::measure(options.intents).await?);
     }
-    progress.finish_and_clear();
-    Ok(report)
+    if wanted(&[Path::Admit, Path::Topic, Path::Produce]) {
+        run.say("starting Kafka, Redis and PostgreSQL");
+        let servers = Servers::start().await?;
+        if wanted(&[Path::Admit]) {
+            run.say(format!("admitting {} bookings through Redis", options.admissions));
+            run.report.rates.extend(admit::measure(&servers, options.admissions).await?);
+        }
+        if wanted(&[Path::Topic]) {
+            run.say(format!("deciding {} intents from a filled topic into PostgreSQL", options.topic_intents));
+            run.report.rates.push(topic::measure(&servers, options.topic_intents).await?);
+        }
+        if wanted(&[Path::Produce]) {
+            run.produce(&servers).await?;
+        }
+    }
+    run.progress.finish_and_clear();
+    Ok(run.report)
 }
 
-async fn accept_path(
-    options: &Options,
-    program: &std::path::Path,
-    progress: &ProgressBar,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let length = Duration::from_secs(options.seconds);
-    let server = process::orderly(program).await?;
-    let crowd = accept::Crowd::gather(&server.url).await?;
-    let mut memory = Vec::new();
-    let mut remember = |sent: u64| -> anyhow::Result<()> {
-        memory.push((sent, server.resident_bytes().context("the server's memory cannot be read")?));
+/// A measurement under way.
+struct Run<'a> {
+    options: &'a Options,
+    program: PathBuf,
+    progress: ProgressBar,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn say(&self, what: impl Into<Cow<'static, str>>) {
+        self.progress.set_message(what);
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_secs(self.options.seconds)
+    }
+
+    /// The embedded accept path, what patients wait, and memory.
+    async fn accept(&mut self) -> anyhow::Result<()> {
+        let Options { connections, tickets, rounds, .. } = *self.options;
+        let server = process::orderly(&self.program).await?;
+        let crowd = Crowd::gather(&server.url).await?;
+        self.say(format!("orderly's memory after {} tickets", tickets / 10));
+        let mut sent = accept::send(&server.url, connections, tickets / 10, &crowd).await?;
+        let early = Memory { tickets: sent, resident_bytes: server.resident_bytes()? };
+
+        let bare = process::bare().await?;
+        let (mut rates, mut limits) = (Vec::new(), Vec::new());
+        for round in 1..=rounds {
+            self.say(format!("round {round}: a bare handler, under full load of the same requests"));
+            limits.push(accept::saturate(&bare.url, connections, self.length(), &crowd).await?.rate_per_s);
+            self.say(format!("round {round}: orderly, under full load"));
+            let accepted = accept::saturate(&server.url, connections, self.length(), &crowd).await?;
+            rates.push(accepted.rate_per_s);
+            sent += accepted.count;
+        }
+        drop(bare);
+        let (value, limit) = (median(rates)?, median(limits)?);
+        let (what, beside) = ("202s a second, durable", "bare axum handler");
+        self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.5) });
+
+        self.say("orderly, at half of that");
+        let outcome = accept::steady(&server.url, &crowd, value / 2.0, self.length()).await?;
+        self.report.waits.push(Wait {
+            what: "202 to pushed outcome",
+            rate_per_s: value / 2.0,
+            latency: outcome.latency,
+            goal_p99_ms: 50.0,
+        });
+
+        self.say(format!("orderly's memory after {tickets} tickets"));
+        sent += outcome.accepted;
+        sent += accept::send(&server.url, connections, tickets.saturating_sub(sent), &crowd).await?;
+        let late = Memory { tickets: sent, resident_bytes: server.resident_bytes()? };
+        self.report.memory = Some((early, late));
         Ok(())
-    };
-    progress.set_message(format!("orderly's memory after {} tickets", options.tickets / 10));
-    let mut sent = accept::send(&server.url, options.connections, options.tickets / 10, &crowd).await?;
-    remember(sent)?;
-
-    let bare = process::bare().await?;
-    let (mut rates, mut limits) = (Vec::new(), Vec::new());
-    for round in 1..=options.rounds {
-        progress.set_message(format!("round {round}: a bare handler, under full load of the same requests"));
-        limits.push(accept::saturate(&bare.url, options.connections, length, &crowd).await?.rate_per_s);
-        progress.set_message(format!("round {round}: orderly, under full load"));
-        let accepted = accept::saturate(&server.url, options.connections, length, &crowd).await?;
-        rates.push(accepted.rate_per_s);
-        sent += accepted.count;
     }
-    drop(bare);
-    let accepted = Ratio { what: "202s a second, durable", value: median(rates)?, limit: median(limits)? };
-    report.accept = Some(accepted);
 
-    progress.set_message("orderly, at half of that");
-    let half = accepted.value / 2.0;
-    report.outcome = Some(accept::steady(&server.url, &crowd, half, length).await?);
-    report.outcome_rate_per_s = half;
+    /// The distributed accept path, and how soon outcomes are pushed. All servers share the machine with the client.
+    async fn produce(&mut self, servers: &Servers) -> anyhow::Result<()> {
+        let Options { connections, rounds, .. } = *self.options;
+        let config = servers.config()?;
+        let pipeline = process::node(&self.program, &config, "pipeline").await?;
+        let ingress = process::node(&self.program, &config, "ingress").await?;
+        let crowd = Crowd::gather(&ingress.url).await?;
+        let bare = process::bare().await?;
+        let producer = Arc::new(produce::Producer::new(servers).await?);
+        let (mut rates, mut bares, mut produced) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 1..=rounds {
+            self.say(format!("round {round}: librdkafka alone"));
+            let (alone, length) = (Arc::clone(&producer), self.length());
+            produced.push(tokio::task::spawn_blocking(move || alone.run(length)).await??);
+            self.say(format!("round {round}: a bare handler, under full load of the same requests"));
+            bares.push(accept::saturate(&bare.url, connections, self.length(), &crowd).await?.rate_per_s);
+            self.say(format!("round {round}: an ingress on Kafka, under full load"));
+            rates.push(accept::saturate(&ingress.url, connections, self.length(), &crowd).await?.rate_per_s);
+        }
+        drop(bare);
+        let (what, value) = ("202s a second, through Kafka", median(rates)?);
+        let ratio = |beside, limit, goal| Ratio { what, value, beside, limit, goal };
+        self.report.rates.push(ratio("librdkafka's own produce rate", median(produced)?, Some(0.3)));
+        self.report.rates.push(ratio("bare axum handler", median(bares)?, None));
 
-    progress.set_message(format!("orderly's memory after {} tickets", options.tickets));
-    sent += report.outcome.map_or(0, |outcome| outcome.accepted);
-    sent += accept::send(&server.url, options.connections, options.tickets.saturating_sub(sent), &crowd).await?;
-    remember(sent)?;
-    if let [early, late] = memory[..] {
-        report.memory = Some((early, late));
+        self.say("the ingress, at half of that");
+        let outcome = accept::steady(&ingress.url, &crowd, value / 2.0, self.length()).await?;
+        drop((ingress, pipeline));
+        self.report.waits.push(Wait {
+            what: "commit to pushed outcome, distributed",
+            rate_per_s: value / 2.0,
+            latency: outcome.push,
+            goal_p99_ms: 20.0,
+        });
+        Ok(())
     }
-    Ok(())
 }
 
 /// The middle one, by size.

@@ -29,10 +29,13 @@ pub(super) struct Server {
 
 impl Server {
     /// Its resident memory, in bytes.
-    pub(super) fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+    pub(super) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let read = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+        };
+        read().context("the server's memory cannot be read")
     }
 }
 
@@ -43,6 +46,19 @@ pub(super) async fn orderly(program: &Path) -> anyhow::Result<Server> {
     std::fs::write(&policy, OPEN_POLICY)?;
     let mut command = Command::new(program);
     command.args(["serve", "--demo", "--data"]).arg(folder.path().join("data")).arg("--policy").arg(policy);
+    start(command, folder, "/readyz").await
+}
+
+/// `orderly ROLE` on the servers that `config` names.
+pub(super) async fn node(program: &Path, config: &Path, role: &str) -> anyhow::Result<Server> {
+    let folder = tempfile::tempdir()?;
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, OPEN_POLICY)?;
+    let mut command = Command::new(program);
+    command.arg(role).arg("--config").arg(config);
+    if role == "ingress" {
+        command.arg("--demo").arg("--policy").arg(policy);
+    }
     start(command, folder, "/readyz").await
 }
 

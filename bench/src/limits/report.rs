@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::accept::Outcome;
+use crate::latency::Summary;
 use crate::machine;
 
 /// A rate, beside the limit that was measured in the same run.
@@ -12,8 +12,12 @@ pub struct Ratio {
     pub what: &'static str,
     /// Orderly's, a second.
     pub value: f64,
-    /// The limit's, a second.
+    /// What it is compared with.
+    pub beside: &'static str,
+    /// That one's, a second.
     pub limit: f64,
+    /// The least part of the limit that is wanted, if there is a goal.
+    pub goal: Option<f64>,
 }
 
 impl Ratio {
@@ -24,6 +28,28 @@ impl Ratio {
     }
 }
 
+/// What patients wait.
+#[derive(Clone, Debug, Serialize)]
+pub struct Wait {
+    /// For what.
+    pub what: &'static str,
+    /// Bookings a second meanwhile.
+    pub rate_per_s: f64,
+    /// How long.
+    pub latency: Summary,
+    /// The longest that 99 % of them are to wait, in milliseconds.
+    pub goal_p99_ms: f64,
+}
+
+/// Resident memory at a moment.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Memory {
+    /// Tickets sent by then.
+    pub tickets: u64,
+    /// How much, in bytes.
+    pub resident_bytes: u64,
+}
+
 /// Everything that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -31,30 +57,21 @@ pub struct Report {
     pub machine: String,
     /// How.
     pub command: String,
-    /// Intents in the log that was decided from its start.
-    pub intents: u32,
-    /// Accepted bookings against a bare handler.
-    pub accept: Option<Ratio>,
-    /// Decisions against raw inserts.
-    pub decide: Option<Ratio>,
-    /// What a patient waits at that rate.
-    pub outcome: Option<Outcome>,
-    /// Bookings a second while that was measured: half of the highest rate.
-    pub outcome_rate_per_s: f64,
-    /// (tickets, resident bytes), early and late.
-    pub memory: Option<((u64, u64), (u64, u64))>,
+    /// Rates beside their limits.
+    pub rates: Vec<Ratio>,
+    /// What patients wait at half of the highest rate.
+    pub waits: Vec<Wait>,
+    /// The embedded server's memory, early and late.
+    pub memory: Option<(Memory, Memory)>,
 }
 
 impl Report {
-    pub(super) fn new(intents: u32) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             machine: machine::describe(),
             command: machine::command(),
-            intents,
-            accept: None,
-            decide: None,
-            outcome: None,
-            outcome_rate_per_s: 0.0,
+            rates: Vec::new(),
+            waits: Vec::new(),
             memory: None,
         }
     }
@@ -62,32 +79,35 @@ impl Report {
     /// A table for people.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut rows = Vec::new();
-        let mut add = |what: &str, orderly: String, limit: String, ratio: String, goal: &str, met: bool| {
-            let verdict = if met { "met" } else { "missed" };
-            rows.push([what.to_owned(), orderly, limit, ratio, goal.to_owned(), verdict.to_owned()]);
-        };
-        for (ratio, limit) in [(self.accept, "bare axum handler"), (self.decide, "raw inserts, 1,000 a transaction")] {
-            let Some(ratio) = ratio else { continue };
-            let beside = format!("{limit}: {:.0}/s", ratio.limit);
-            let value = ratio.ratio();
-            add(ratio.what, format!("{:.0}/s", ratio.value), beside, format!("{value:.2}"), "≥ 0.5", value >= 0.5);
-        }
-        if let Some(outcome) = self.outcome {
-            let (p50, p99) = (outcome.latency.p50_ms, outcome.latency.p99_ms);
-            let beside = format!("at {:.0} bookings/s, {} followed", self.outcome_rate_per_s, outcome.latency.count);
-            let shown = format!("p50 {p50:.1} ms, p99 {p99:.1} ms");
-            add("202 to pushed outcome", shown, beside, String::new(), "p99 ≤ 50 ms", p99 <= 50.0);
-        }
-        if let Some(((early, early_bytes), (late, late_bytes))) = self.memory {
-            let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
-            let ratio = late_bytes as f64 / early_bytes as f64;
-            let beside = format!("{:.0} MiB after {early}", mib(early_bytes));
-            let shown = format!("{:.0} MiB after {late} tickets", mib(late_bytes));
-            add("resident memory", shown, beside, format!("{ratio:.2}"), "≤ 1.2", ratio <= 1.2);
-        }
         let mut table = comfy_table::Table::new();
-        table.set_header(["what", "orderly", "beside", "ratio", "goal", ""]).add_rows(rows);
+        table.set_header(["what", "orderly", "beside", "ratio", "goal", ""]);
+        for rate in &self.rates {
+            let beside = format!("{}: {:.0}/s", rate.beside, rate.limit);
+            let ratio = rate.ratio();
+            let (goal, verdict) = match rate.goal {
+                Some(goal) => (format!("≥ {goal}"), verdict(ratio >= goal)),
+                None => (String::new(), ""),
+            };
+            let value = format!("{:.0}/s", rate.value);
+            table.add_row([rate.what, &value, &beside, &format!("{ratio:.2}"), &goal, verdict]);
+        }
+        for Wait { what, rate_per_s, latency, goal_p99_ms } in &self.waits {
+            let shown = format!("p50 {:.1} ms, p99 {:.1} ms", latency.p50_ms, latency.p99_ms);
+            let beside = format!("at {rate_per_s:.0} bookings/s, {} followed", latency.count);
+            let goal = format!("p99 ≤ {goal_p99_ms:.0} ms");
+            table.add_row([*what, &shown, &beside, "", &goal, verdict(latency.p99_ms <= *goal_p99_ms)]);
+        }
+        if let Some((early, late)) = self.memory {
+            let mib = |memory: Memory| memory.resident_bytes as f64 / 1_048_576.0;
+            let ratio = mib(late) / mib(early);
+            let beside = format!("{:.0} MiB after {}", mib(early), early.tickets);
+            let shown = format!("{:.0} MiB after {} tickets", mib(late), late.tickets);
+            table.add_row(["resident memory", &shown, &beside, &format!("{ratio:.2}"), "≤ 1.2", verdict(ratio <= 1.2)]);
+        }
         format!("{table}\n{}\n{}\n", self.machine, self.command)
     }
+}
+
+const fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "missed" }
 }

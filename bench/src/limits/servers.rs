@@ -1,0 +1,103 @@
+//! The servers of the distributed profile, started for a measurement, and Orderly's adapters on them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use orderly_domain::clock::System;
+use orderly_pipeline::Ports;
+use orderly_sinks::{fanout, ledger, log, store};
+use orderly_stack::{kafka, postgres, redis};
+use prometheus::Registry;
+use tempfile::TempDir;
+
+/// Partitions of every log that is measured.
+pub(super) const PARTITIONS: u16 = 8;
+
+/// Kafka, Redis and PostgreSQL, as `make up` starts them. They end when this is dropped.
+pub(super) struct Servers {
+    pub(super) kafka: kafka::Kafka,
+    pub(super) redis: redis::Redis,
+    pub(super) postgres: postgres::Postgres,
+    folder: TempDir,
+}
+
+impl Servers {
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        tokio::task::spawn_blocking(|| {
+            let folder = tempfile::tempdir()?;
+            // PostgreSQL's user has to reach its own folder in it.
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+            let at = |name: &str| folder.path().join(name);
+            let postgres = postgres::Postgres::start(&at("postgres"), postgres::Options::default())?;
+            let append_only = redis::Options { append_only: true, ..redis::Options::default() };
+            let redis = redis::Redis::start(&at("redis"), append_only)?;
+            let kafka = kafka::Kafka::start(&at("kafka"), &kafka::Options::default())?;
+            anyhow::Ok(Self { kafka, redis, postgres, folder })
+        })
+        .await?
+    }
+
+    /// The options of a log of its own.
+    pub(super) fn log(&self, topic: &str) -> log::kafka::Options {
+        log::kafka::Options {
+            brokers: self.kafka.brokers(),
+            topic: topic.to_owned(),
+            group: format!("{topic}.group"),
+            partitions: PARTITIONS,
+            ..Default::default()
+        }
+    }
+
+    /// The options of a ledger of its own.
+    pub(super) fn ledger(&self, name: &str) -> ledger::redis::Options {
+        ledger::redis::Options {
+            urls: vec![self.redis.url()],
+            prefix: format!("{name}:"),
+            log_partitions: PARTITIONS,
+            ..Default::default()
+        }
+    }
+
+    /// The edges of a pipeline, on a topic, a database and keys of that name.
+    pub(super) async fn ports(&self, name: &str, registry: &Registry) -> anyhow::Result<Ports> {
+        self.postgres.create_database(name)?;
+        let store = store::postgres::Options::new(self.postgres.url(name));
+        let fanout = fanout::redis::Options {
+            urls: vec![self.redis.url()],
+            stream: format!("{name}:outcomes"),
+            ..Default::default()
+        };
+        Ok(Ports {
+            log: Arc::new(log::kafka::Log::open(self.log(name), registry).await?),
+            ledger: Arc::new(ledger::redis::Ledger::open(self.ledger(name), registry).await?),
+            store: Arc::new(store::postgres::Store::open(store, registry).await?),
+            fanout: Arc::new(fanout::redis::Fanout::open(fanout, registry).await?),
+            clock: Arc::new(System),
+        })
+    }
+
+    /// A configuration for Orderly's processes.
+    pub(super) fn config(&self) -> anyhow::Result<PathBuf> {
+        let write = |name: &str, text: &str| {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            anyhow::Ok(path)
+        };
+        self.postgres.create_database("orderly")?;
+        // Nobody but this run's processes sees them.
+        write("auth.key", "a key of a measurement on the loopback address\n")?;
+        write("ticket.keys", &format!("1 {}\n", "QUJD".repeat(16)))?;
+        write(
+            "orderly.toml",
+            &format!(
+                "profile = \"distributed\"\n[auth]\nkey_file = \"auth.key\"\n[ticket]\nkeys_file = \"ticket.keys\"\n\
+                 [log]\npartitions = {PARTITIONS}\n[kafka]\nbrokers = {:?}\n[redis]\nurls = {:?}\n[postgres]\nurl = {:?}\n",
+                self.kafka.brokers(),
+                self.redis.url(),
+                self.postgres.url("orderly"),
+            ),
+        )
+    }
+}
