@@ -34,8 +34,12 @@ impl Turn {
     /// When the store's url cannot be used.
     pub fn stand_by(options: &Options) -> Result<Self> {
         // One for the lock, and one to spare while the last one ends.
-        let connections =
-            Connections::new(&options.url, 2, options, IntGauge::new("turn", "Not shown.").map_err(unmade)?)?;
+        let connections = Connections::new(
+            &options.url,
+            2,
+            options,
+            IntGauge::new("turn", "Not shown.").map_err(|error| unmade(&error))?,
+        )?;
         let (sender, ours) = watch::channel(false);
         let task = tokio::spawn(async move {
             loop {
@@ -70,7 +74,7 @@ impl port::Turn for Turn {
     }
 }
 
-fn unmade(error: prometheus::Error) -> port::Error {
+fn unmade(error: &prometheus::Error) -> port::Error {
     port::Error::DidNotHappen(format!("metrics: {error}"))
 }
 

@@ -1,4 +1,5 @@
 //! Groups that share the batches of a stream.
+#![cfg(test)]
 
 use orderly_sinks::fanout::redis::group::{Begin, Delivery, Member, Options as Joining};
 
