@@ -18,7 +18,7 @@ help: ## list the commands
 run: ## build, start the demo hospital, play a 20-second rush, stay up (PORT=8080, EXIT=1, PROFILE=distributed)
 	@PORT=$(PORT) EXIT=$(EXIT) $(if $(filter distributed,$(PROFILE)),bench/run-distributed.sh,bench/run.sh)
 
-up: ## start Kafka, Redis, PostgreSQL, ClickHouse and Prometheus on the loopback address
+up: ## start Kafka, Redis, PostgreSQL, ClickHouse and Prometheus on the loopback address (with Docker: deploy/compose.yaml)
 	@bench/up.sh up
 
 down: ## stop them; their data stay
@@ -29,9 +29,8 @@ build: ## build everything in release mode
 
 test: test-rush test-code ## everything: a short rush against a real server, then the tests
 
-test-code: ## unit, property, conformance and integration tests, against real servers
-	@bash -c 'set -e; source bench/install.sh; need_servers'
-	cargo test --workspace
+test-code: ## unit, property, conformance and integration tests, against real servers and today's ClickHouse (chDB)
+	@bench/test.sh
 
 test-rush: ## a short rush against a real server on a free port, judged by the checker
 	@PORT=free EXIT=1 RUSH_SECONDS=8 DATA=.dev/test bench/run.sh

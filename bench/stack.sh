@@ -20,6 +20,10 @@ stack_up() {
   need prometheus prometheus
   if stack_runs; then
     say "The servers run already; .dev/stack.log says where"
+    if (($#)); then
+      cargo build --release --quiet -p orderly-stack
+      "$target/release/orderly-stack" --folder "$stack_folder" --only-targets "$@"
+    fi
     return
   fi
   cargo build --release --quiet -p orderly-stack

@@ -1,5 +1,6 @@
 //! `orderly check`: the checker's verdict on a data folder, as a table or as JSON.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use orderly_checker::{Invariant, Options, Report};
+use orderly_domain::port::store::Progress;
 use orderly_domain::port::{Analytics, Store};
 use orderly_sinks::{analytics, ledger, log, store};
 use prometheus::Registry;
@@ -28,6 +30,7 @@ pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::R
         repeats_known_records: config.pipeline.dedup_tickets_max as u64,
         repeats_known_for: Duration::from_secs(config.pipeline.dedup_window_s),
         ordered_over_partitions: config.profile == Profile::Embedded,
+        analytics_forget: config.profile == Profile::Distributed && config.clickhouse.retention_days.is_some(),
     };
     let report = match config.profile {
         Profile::Embedded => embedded(&config.data, options).await?,
@@ -55,7 +58,7 @@ async fn embedded(data: &Path, options: Options) -> anyhow::Result<Report> {
         if options.idle {
             settle(&analytics, &store).await?;
         }
-        orderly_checker::check_analytics(&analytics, &store, options.idle, &mut report).await?;
+        orderly_checker::check_analytics(&analytics, &store, options, &mut report).await?;
     }
     Ok(report)
 }
@@ -77,7 +80,7 @@ async fn distributed(config: &Config, options: Options) -> anyhow::Result<Report
     if options.idle {
         settle(&analytics, &store).await?;
     }
-    orderly_checker::check_analytics(&analytics, &store, options.idle, &mut report).await?;
+    orderly_checker::check_analytics(&analytics, &store, options, &mut report).await?;
     log.close().await;
     Ok(report)
 }
@@ -85,8 +88,14 @@ async fn distributed(config: &Config, options: Options) -> anyhow::Result<Report
 /// Waits until analytics have what the store has, or have had time enough.
 async fn settle(analytics: &dyn Analytics, store: &dyn Store) -> anyhow::Result<()> {
     let deadline = Instant::now() + ANALYTICS_WAIT;
-    let decided: u64 = store.progress().await?.iter().map(|progress| progress.next_offset).sum();
-    while analytics.count().await? < decided && Instant::now() < deadline {
+    let progress = store.progress().await?;
+    while Instant::now() < deadline {
+        let arrived: HashMap<_, _> = analytics.next_offsets().await?.into_iter().collect();
+        let is_there =
+            |progress: &Progress| arrived.get(&progress.partition).copied().unwrap_or(0) >= progress.next_offset;
+        if progress.iter().all(is_there) {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

@@ -48,8 +48,21 @@ pub(crate) enum Command {
     /// Run only what carries decisions to analytics and to the topic of events (distributed profile)
     #[command(after_help = "Example:
   orderly relay --config orderly.toml --listen 127.0.0.1:8082
-      One is enough. While it is down, patients notice nothing; it catches up.")]
+      One works, others stand by. While none runs, patients notice nothing; it catches up.")]
     Relay(Node),
+
+    /// Print each outcome as a line of JSON, for another service (distributed profile)
+    #[command(after_help = "Examples:
+  orderly follow --config orderly.toml --group notifications | notify-patients
+      Each outcome goes to one of the consumers of the group, however many are started.
+  orderly follow --config orderly.toml --group audit --consumer audit-1 --from start
+      From the oldest outcome that Redis still has. A consumer that is started again under its name begins with what it
+      had not finished.
+
+An outcome is acknowledged once its line is written. It may come twice: its position tells. The group is kept in Redis and
+misses nothing while no consumer runs, as long as the stream keeps it (about 10,000 batches); if outcomes were dropped
+before the group had them, a line says so: {\"gap\":{\"batches\":3}} (null when it is not known how many).")]
+    Follow(Follow),
 
     /// Check that every invariant holds in a data folder
     #[command(after_help = "Examples:
@@ -129,6 +142,39 @@ pub(crate) struct Node {
     /// The address and port to listen on for health and metrics [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+}
+
+/// Options of `orderly follow`.
+#[derive(Debug, Args)]
+pub(crate) struct Follow {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The group; it is made when it is missing
+    #[arg(long, value_name = "NAME")]
+    pub group: String,
+
+    /// This consumer's name in the group, which no other has at the same time [default: host and process]
+    #[arg(long, value_name = "NAME")]
+    pub consumer: Option<String>,
+
+    /// Where the group begins when it is made
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t = FollowFrom::Now)]
+    pub from: FollowFrom,
+
+    /// After how long another consumer takes over what one has not acknowledged: 60s, 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub claim_after: std::time::Duration,
+}
+
+/// Where a group begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FollowFrom {
+    /// At the oldest outcome that there is.
+    Start,
+    /// With what is decided from now on.
+    Now,
 }
 
 /// Options of `orderly check`.
@@ -238,7 +284,7 @@ pub(crate) struct Token {
     pub role: Role,
 
     /// How long it is good: 90s, 30m, 8h
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub ttl: std::time::Duration,
 }
 
@@ -254,10 +300,11 @@ pub(crate) struct ConfigCommand {
     pub print: bool,
 }
 
-fn ttl(text: &str) -> Result<std::time::Duration, String> {
-    let ttl = text.parse::<jiff::SignedDuration>().map_err(|error| format!("{error}; write it as 90s, 30m or 8h"))?;
-    let ttl = std::time::Duration::try_from(ttl).map_err(|_| "a token cannot end before it begins".to_owned())?;
-    if ttl.as_secs() == 0 { Err("a token is good for at least a second".to_owned()) } else { Ok(ttl) }
+/// A length of time of at least a second, with its unit.
+fn time(text: &str) -> Result<std::time::Duration, String> {
+    let time = text.parse::<jiff::SignedDuration>().map_err(|error| format!("{error}; write it as 90s, 30m or 8h"))?;
+    let time = std::time::Duration::try_from(time).map_err(|_| "it is less than nothing".to_owned())?;
+    if time.as_secs() == 0 { Err("it is at least a second".to_owned()) } else { Ok(time) }
 }
 
 #[cfg(test)]
@@ -272,11 +319,11 @@ mod tests {
     }
 
     #[test]
-    fn a_time_to_live_has_a_unit_and_is_positive() {
-        assert_eq!(ttl("90s"), Ok(std::time::Duration::from_secs(90)));
-        assert_eq!(ttl("1h 30m"), Ok(std::time::Duration::from_secs(5_400)));
+    fn a_time_has_a_unit_and_is_positive() {
+        assert_eq!(time("90s"), Ok(std::time::Duration::from_secs(90)));
+        assert_eq!(time("1h 30m"), Ok(std::time::Duration::from_secs(5_400)));
         for wrong in ["", "5", "-1h", "0s", "soon"] {
-            assert!(ttl(wrong).is_err(), "{wrong}");
+            assert!(time(wrong).is_err(), "{wrong}");
         }
     }
 }

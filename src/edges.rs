@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use orderly_domain::Clock;
-use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Store};
+use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Store, Turn};
 use orderly_sinks::{analytics, fanout, feed, ledger, log, store};
 use prometheus::Registry;
 
@@ -20,6 +20,8 @@ pub(crate) struct Edges {
     pub analytics: Arc<dyn Analytics>,
     /// Where the relay carries decisions to.
     pub feeds: Vec<Arc<dyn Feed>>,
+    /// Whose turn it is to do so, where there may be several processes.
+    pub turn: Option<Arc<dyn Turn>>,
     kept: Kept,
 }
 
@@ -62,6 +64,7 @@ impl Edges {
             store: Arc::new(store),
             fanout: Arc::new(fanout::memory::Fanout::new(config.fanout.capacity_batches)),
             feeds: vec![Arc::clone(&analytics) as _],
+            turn: None,
             analytics,
             kept: Kept::Embedded(log),
         })
@@ -76,14 +79,15 @@ impl Edges {
         let store = store::postgres::Store::open(config.postgres_options(), registry).await.context("the store")?;
         let ledger =
             ledger::redis::Ledger::open(config.redis_ledger_options(), registry).await.context("the ledger")?;
-        let fanout =
-            fanout::redis::Fanout::open(config.redis_fanout_options(), registry).await.context("the fan-out")?;
+        let listening = fanout::redis::Options { listen: roles.ingress, ..config.redis_fanout_options() };
+        let fanout = fanout::redis::Fanout::open(listening, registry).await.context("the fan-out")?;
         // ClickHouse may be away: nobody but an analyst waits for it.
         let analytics = analytics::clickhouse::Analytics::new(config.clickhouse_options()?, registry)?;
         let (log, analytics) = (Arc::new(log), Arc::new(analytics));
         let mut feeds: Vec<Arc<dyn Feed>> = vec![Arc::clone(&analytics) as _];
-        let mut events = None;
+        let (mut events, mut turn) = (None, None);
         if roles.relay {
+            turn = Some(Arc::new(store::postgres::Turn::stand_by(&config.postgres_options())?) as _);
             let feed = feed::kafka::Feed::open(config.kafka_feed_options(), registry).await;
             let feed = Arc::new(feed.context("the feed of events")?);
             feeds.push(Arc::clone(&feed) as _);
@@ -95,6 +99,7 @@ impl Edges {
             store: Arc::new(store),
             fanout: Arc::new(fanout),
             feeds,
+            turn,
             analytics,
             kept: Kept::Distributed { log, events },
         })

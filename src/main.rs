@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod demo;
 mod edges;
+mod follow;
 mod keys;
 mod serve;
 mod telemetry;
@@ -56,6 +57,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Relay(cli::Node { source, listen }) => {
             serve(cli::Serve { source, listen, demo: false, policy: None }, Roles::RELAY).await?;
+        }
+        Command::Follow(command) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            follow::run(&config, command).await?;
         }
         Command::Policy(Policy::Get { server }) => client::policy::get(&Client::new(server)?).await?,
         Command::Policy(Policy::Set { file, reason, server }) => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use orderly_domain::clock::System;
 use orderly_ingress::Server;
-use orderly_pipeline::{Pipeline, Relay, Retention};
+use orderly_pipeline::{Pipeline, Relay, Retention, StoreRetention};
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,8 +69,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
             fanout: Arc::clone(&edges.fanout),
             clock: Arc::clone(&clock) as _,
         };
-        let owner = format!("{}-{}", nix::unistd::gethostname()?.to_string_lossy(), std::process::id());
-        Some(Pipeline::start(config.pipeline_options(owner), ports, &registry).await?)
+        Some(Pipeline::start(config.pipeline_options(owner()?), ports, &registry).await?)
     } else {
         None
     };
@@ -94,11 +93,17 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let (stop, stopped) = watch::channel(false);
     let feeds = if roles.relay { edges.feeds.clone() } else { Vec::new() };
     let relay = Relay::new(&edges.store, feeds, state.as_ref(), &registry)?;
+    let relay = match &edges.turn {
+        Some(turn) => relay.in_turn(turn),
+        None => relay,
+    };
     let (stop_relay, drained) = watch::channel(false);
     let relay = tokio::spawn(relay.run(drained));
     let (kept_log, kept_store) = (Arc::clone(&edges.log), Arc::clone(&edges.store));
-    let retention = Retention::new(kept_log, kept_store, clock, config.retention(), &registry)?;
+    let retention = Retention::new(kept_log, kept_store, Arc::clone(&clock) as _, config.retention(), &registry)?;
     let retention = tokio::spawn(retention.run(stopped.clone()));
+    let forgetting = store_retention(&config, roles, &edges, clock, &registry)?;
+    let forgetting = tokio::spawn(run_if_any(forgetting, stopped.clone()));
     let mut serving = tokio::spawn(server.run(until_set(stopped)));
 
     let ended = tokio::select! {
@@ -120,6 +125,8 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         stop_relay.send_replace(true);
         relay.await.context("the relay panicked")?;
         retention.await.context("the retention of the log panicked")?;
+        // What it is at may take long, and can be broken off.
+        forgetting.abort();
         edges.close().await;
         anyhow::Ok(drained?)
     };
@@ -133,6 +140,28 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     ended.and(drained)
 }
 
+/// The task that lets the store forget old days, where it is wanted.
+fn store_retention(
+    config: &Config,
+    roles: Roles,
+    edges: &Edges,
+    clock: Arc<System>,
+    registry: &Registry,
+) -> anyhow::Result<Option<StoreRetention>> {
+    let keep_days = config.store.retention_days;
+    if !roles.relay || keep_days == 0 {
+        return Ok(None);
+    }
+    let (log, store, feeds) = (Arc::clone(&edges.log), Arc::clone(&edges.store), edges.feeds.clone());
+    Ok(Some(StoreRetention::new(log, store, feeds, clock, keep_days, registry)?))
+}
+
+async fn run_if_any(task: Option<StoreRetention>, stopped: watch::Receiver<bool>) {
+    if let Some(task) = task {
+        task.run(stopped).await;
+    }
+}
+
 /// Waits until the pipeline has failed; for ever without one.
 async fn failed(pipeline: Option<&Pipeline>) -> orderly_pipeline::Error {
     match pipeline {
@@ -141,8 +170,13 @@ async fn failed(pipeline: Option<&Pipeline>) -> orderly_pipeline::Error {
     }
 }
 
+/// A name that no other process has at the same time.
+pub(crate) fn owner() -> anyhow::Result<String> {
+    Ok(format!("{}-{}", nix::unistd::gethostname()?.to_string_lossy(), std::process::id()))
+}
+
 /// Ends at the first SIGTERM or SIGINT from now on.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -70,7 +70,7 @@ pub(crate) struct View {
     streams: i64,
     /// Connections that are open here.
     connections: i64,
-    /// Whether this node hears what is committed.
+    /// Whether this node hears what is committed; `false` where no requests are taken.
     following: bool,
 }
 
@@ -116,6 +116,6 @@ pub(crate) async fn get(State(state): State<Shared>) -> Result<Json<View>, Probl
         waiters: state.waiters.count(),
         streams: state.streams.count(),
         connections: state.metrics.connections.get(),
-        following: state.is_following(),
+        following: state.is_following() && !state.options.operations_only,
     }))
 }

@@ -121,15 +121,17 @@ impl Server {
             ports,
             options,
         });
-        // First listen to what happens, then read what has happened: nothing falls between the two.
-        let events = state.ports.fanout.subscribe();
-        follower::catch_up(&state).await?;
-        state.policy.refresh(state.ports.store.as_ref()).await?;
-
         let mut background = JoinSet::new();
-        background.spawn(follower::follow(Arc::clone(&state), events));
-        background.spawn(follower::tell_sessions(Arc::clone(&state)));
-        background.spawn(policy::follow(Arc::clone(&state)));
+        // Who takes no requests has nobody to tell, and needs neither sessions nor a policy.
+        if !state.options.operations_only {
+            // First listen to what happens, then read what has happened: nothing falls between the two.
+            let events = state.ports.fanout.subscribe();
+            follower::catch_up(&state).await?;
+            state.policy.refresh(state.ports.store.as_ref()).await?;
+            background.spawn(follower::follow(Arc::clone(&state), events));
+            background.spawn(follower::tell_sessions(Arc::clone(&state)));
+            background.spawn(policy::follow(Arc::clone(&state)));
+        }
         Ok(Self { listener, address, state, stop, background })
     }
 

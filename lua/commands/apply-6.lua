@@ -19,7 +19,8 @@
 --          booked NUMBER, booked NUMBER UNTIL, sold_out UNTIL, repeat OFFSET, cancelled NUMBER, applied, or a reason
 --        UNTIL is the session's end, told when it has no number left.
 --        {"FENCED", caller, number, index}: a later takeover has that session
---        {"LOST", caller, number, index}: that session is not what the caller knows; with index 0, nothing is
+--        {"LOST", caller, number, index}: that session is not what the caller knows, or the call was carried out before and
+--        cannot be repeated; with index 0, nothing is known
 --        {"OVERTAKEN", caller, number}: a later call of the caller came first
 --- @include "call"
 
@@ -49,16 +50,75 @@ for index = 1, count do
   entries[index] = entry
   if sessions[entry.id] == nil or older then sessions[entry.id] = stored or false end
 end
+
+local function session_of(entry)
+  local session = sessions[entry.id]
+  return session and session.doctor == entry.doctor and session or nil
+end
+
+-- How many arguments a command has.
+local WIDTH = {b = 6, c = 6, o = 8, x = 4, r = 5, u = 5, f = 4}
+-- Where the first one is.
+local FIRST = 5 + count * 4
+-- Tickets as they are now; false for one that made no booking.
+local tickets = {}
+
+local function ticket_of(ticket)
+  if tickets[ticket] == nil then tickets[ticket] = read_ticket(ticket) or false end
+  return tickets[ticket] or nil
+end
+
+local function keep_ticket(ticket, held)
+  write_ticket(ticket, held)
+  tickets[ticket] = held
+end
+
+-- Reads the tickets that commands name, all at once.
+local function read_tickets()
+  local named, at = {}, FIRST
+  while ARGV[at] do
+    local kind = ARGV[at]
+    if not WIDTH[kind] then error('CORRUPT no such kind of command: ' .. kind) end
+    if kind == 'b' or kind == 'c' then named[#named + 1] = ARGV[at + 4] end
+    at = at + WIDTH[kind]
+  end
+  for first = 1, #named, 1000 do
+    local found = redis.call('HMGET', KEYS[2], unpack(named, first, math.min(first + 999, #named)))
+    for index, text in ipairs(found) do
+      tickets[named[first + index - 1]] = text and parse_ticket(text) or false
+    end
+  end
+end
+
+-- The session, by its index, of a booking that this very command made in an earlier call and that was taken back since, or
+-- would be by a command ahead of it. To answer as before would tell of a number that is not held.
+local function taken_back()
+  local closed, cancelled, at = {}, {}, FIRST
+  while ARGV[at] do
+    local kind, index, offset, ticket = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 4]
+    local id = entries[index].id
+    if kind == 'x' then
+      closed[id] = true
+    elseif kind == 'c' then
+      cancelled[ticket] = true
+    elseif kind == 'b' and session_of(entries[index]) then
+      local held = ticket_of(ticket)
+      local same = held and held.booked_at == offset and held.session == id and held.patient == ARGV[at + 5]
+      if same and (not held.active or closed[id] or cancelled[ticket]) then return index end
+    end
+    at = at + WIDTH[kind]
+  end
+  return nil
+end
+
+read_tickets()
+local lost = taken_back()
+if lost then return {'LOST', caller, call_number, lost} end
 mark_call(caller, call_number)
 
 local function change(session)
   session.version = session.version + 1
   dirty[session.id] = session
-end
-
-local function session_of(entry)
-  local session = sessions[entry.id]
-  return session and session.doctor == entry.doctor and session or nil
 end
 
 local function is_full(session)
@@ -99,7 +159,7 @@ end
 local function release(session, ticket, held)
   if not held.active then return end
   held.active = false
-  write_ticket(ticket, held)
+  keep_ticket(ticket, held)
   free_number(session, held.number)
   leave(held)
 end
@@ -107,7 +167,7 @@ end
 local function book(entry, offset, logged_at, ticket, patient)
   local session = session_of(entry)
   if not session then return 'unknown_session' end
-  local held = read_ticket(ticket)
+  local held = ticket_of(ticket)
   if held and held.session == session.id and held.patient == patient then
     if held.booked_at == offset then return booked(session, held.number) end
     return 'repeat ' .. held.booked_at
@@ -121,7 +181,7 @@ local function book(entry, offset, logged_at, ticket, patient)
   if holder and redis.call('SADD', KEYS[3], holder) == 0 then return 'already_booked' end
   local number = take_lowest(session)
   redis.call('ZADD', KEYS[4], 0, member(session.id, ticket))
-  write_ticket(ticket, {
+  keep_ticket(ticket, {
     active = true, number = number, booked_at = offset, scope = session.scope, session = session.id, patient = patient,
   })
   change(session)
@@ -131,7 +191,7 @@ end
 local function cancel(entry, logged_at, ticket, patient)
   local session = session_of(entry)
   if not session then return 'unknown_session' end
-  local held = read_ticket(ticket)
+  local held = ticket_of(ticket)
   if not held or held.session ~= session.id or held.patient ~= patient then return 'not_booked' end
   if held.active then
     if logged_at >= session.ends_at then return 'expired' end
@@ -146,6 +206,7 @@ local function open(entry, logged_at, capacity, release_at, ends_at, scope)
   local session = sessions[entry.id]
   if not session then
     forget_bookings(entry.id)
+    tickets = {}
     session = {id = entry.id, fence = entry.fence, version = 0, taken = 0, top = 0, scope = scope, doctor = entry.doctor}
     sessions[entry.id] = session
   elseif session.doctor ~= entry.doctor then
@@ -165,10 +226,10 @@ local function close(entry)
   local from, to = bounds(session.id)
   for _, booking in ipairs(session.top > 0 and redis.call('ZRANGEBYLEX', KEYS[4], from, to) or {}) do
     local ticket = string.sub(booking, #session.id + 2)
-    local held = read_ticket(ticket)
+    local held = ticket_of(ticket)
     if held and held.active and held.session == session.id then
       held.active = false
-      write_ticket(ticket, held)
+      keep_ticket(ticket, held)
       leave(held)
     end
   end
@@ -190,10 +251,11 @@ end
 
 local function undo_booking(entry, ticket)
   local session = session_of(entry)
-  local held = session and read_ticket(ticket)
+  local held = session and ticket_of(ticket)
   if held and held.session == session.id then
     release(session, ticket, held)
     redis.call('HDEL', KEYS[2], ticket)
+    tickets[ticket] = false
     redis.call('ZREM', KEYS[4], member(session.id, ticket))
     change(session)
   end
@@ -203,6 +265,7 @@ end
 local function undo_opening(entry)
   if session_of(entry) then
     forget_bookings(entry.id)
+    tickets = {}
     redis.call('HDEL', KEYS[1], entry.id)
     sessions[entry.id], dirty[entry.id] = false, nil
   end
@@ -210,28 +273,27 @@ local function undo_opening(entry)
 end
 
 local answers = {}
-local at = 5 + count * 4
+local at = FIRST
 while ARGV[at] do
   local kind, entry, offset, logged_at = ARGV[at], entries[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]
   local a, b, c, d = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
   local answer
   if kind == 'b' then
-    answer, at = book(entry, offset, logged_at, a, b), at + 6
+    answer = book(entry, offset, logged_at, a, b)
   elseif kind == 'c' then
-    answer, at = cancel(entry, logged_at, a, b), at + 6
+    answer = cancel(entry, logged_at, a, b)
   elseif kind == 'o' then
-    answer, at = open(entry, logged_at, tonumber(a), b, c, d), at + 8
+    answer = open(entry, logged_at, tonumber(a), b, c, d)
   elseif kind == 'x' then
-    answer, at = close(entry), at + 4
+    answer = close(entry)
   elseif kind == 'r' then
-    answer, at = change_capacity(entry, tonumber(a)), at + 5
+    answer = change_capacity(entry, tonumber(a))
   elseif kind == 'u' then
-    answer, at = undo_booking(entry, a), at + 5
-  elseif kind == 'f' then
-    answer, at = undo_opening(entry), at + 4
+    answer = undo_booking(entry, a)
   else
-    error('CORRUPT no such kind of command: ' .. tostring(kind))
+    answer = undo_opening(entry)
   end
+  at = at + WIDTH[kind]
   answers[#answers + 1] = offset .. ' ' .. answer
 end
 

@@ -30,15 +30,18 @@ local function write_session(session)
     session.ends_at, session.doctor))
 end
 
-local function read_ticket(ticket)
-  local text = redis.call('HGET', KEYS[2], ticket)
-  if not text then return nil end
+local function parse_ticket(text)
   local active, number, booked_at, scope, session, patient = string.match(text, TICKET)
   if not active then error('CORRUPT the record of a ticket cannot be read') end
   return {
     active = active == '1', number = tonumber(number), booked_at = booked_at, scope = scope, session = session,
     patient = patient,
   }
+end
+
+local function read_ticket(ticket)
+  local text = redis.call('HGET', KEYS[2], ticket)
+  return text and parse_ticket(text) or nil
 end
 
 local function write_ticket(ticket, held)

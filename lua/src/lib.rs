@@ -27,6 +27,18 @@ script!(
     /// Adds a batch to a stream: `commands/publish-2.lua`.
     PUBLISH, "publish", 2
 );
+script!(
+    /// Makes a group of a stream: `commands/join-3.lua`.
+    JOIN, "join", 3
+);
+script!(
+    /// Hands entries of a stream to a member of a group: `commands/take-2.lua`.
+    TAKE, "take", 2
+);
+script!(
+    /// Takes a member out of a group: `commands/leave-1.lua`.
+    LEAVE, "leave", 1
+);
 
 /// A script with so many keys.
 #[derive(Debug)]

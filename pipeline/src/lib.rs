@@ -16,5 +16,5 @@ mod runtime;
 mod takeover;
 
 pub use relay::Relay;
-pub use retention::Retention;
+pub use retention::{Retention, StoreRetention};
 pub use runtime::{Error, Options, Pipeline, Ports};

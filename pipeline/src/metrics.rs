@@ -15,6 +15,7 @@ pub(crate) const REPUBLISHED_TOTAL: &str = "orderly_pipeline_republished_total";
 pub(crate) const LIVES_TOTAL: &str = "orderly_pipeline_retakeovers_total";
 pub(crate) const RELAYED_TOTAL: &str = "orderly_relay_rows_total";
 pub(crate) const TRIMMED_TOTAL: &str = "orderly_log_trimmed_records_total";
+pub(crate) const PRUNED_TOTAL: &str = "orderly_store_pruned_decisions_total";
 
 /// The pipeline's metrics.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use orderly_domain::command::Kind;
 use orderly_domain::envelope::{day_number, day_of_number};
 use orderly_domain::port::analytics::Row;
 use orderly_domain::port::store::DecisionRow;
-use orderly_domain::port::{self, Feed, Pipeline, Store};
+use orderly_domain::port::{self, Feed, Pipeline, Store, Turn};
 use orderly_domain::{Offset, Partition, Session, SessionId};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::watch;
@@ -36,6 +36,7 @@ struct Carrier {
     store: Arc<dyn Store>,
     feed: Arc<dyn Feed>,
     pipeline: Option<Arc<dyn Pipeline>>,
+    turn: Option<Arc<dyn Turn>>,
     relayed_total: IntCounter,
     sessions: HashMap<SessionId, Session>,
     next: HashMap<Partition, Offset>,
@@ -58,6 +59,7 @@ impl Relay {
         let carrier = |feed: Arc<dyn Feed>| Carrier {
             store: Arc::clone(store),
             pipeline: pipeline.cloned(),
+            turn: None,
             relayed_total: relayed_total.with_label_values(&[feed.name()]),
             feed,
             sessions: HashMap::new(),
@@ -65,6 +67,15 @@ impl Relay {
             decided_total: 0,
         };
         Ok(Self { carriers: feeds.into_iter().map(carrier).collect() })
+    }
+
+    /// Carries only while it is this process's turn; others stand by.
+    #[must_use]
+    pub fn in_turn(mut self, turn: &Arc<dyn Turn>) -> Self {
+        for carrier in &mut self.carriers {
+            carrier.turn = Some(Arc::clone(turn));
+        }
+        self
     }
 
     /// Runs until `stop` is set, and then until it has caught up, for ten seconds at most.
@@ -79,8 +90,15 @@ impl Carrier {
         let mut stopped_at = None;
         loop {
             let start = Instant::now();
-            let pause = match self.round(known).await {
-                Ok(carried) => {
+            // What another carries meanwhile, the feed knows.
+            let ours = self.turn.as_ref().is_none_or(|turn| turn.is_ours());
+            let round = async { if ours { self.round(known).await.map(Some) } else { Ok(None) } };
+            let pause = match round.await {
+                Ok(None) => {
+                    known = false;
+                    IDLE
+                }
+                Ok(Some(carried)) => {
                     (known, failed) = (true, false);
                     match carried {
                         0 => IDLE,
@@ -128,7 +146,19 @@ impl Carrier {
                 continue;
             }
             let rows = self.store.decisions(progress.partition, from, PAGE_ROWS).await?;
-            let Some(last) = rows.last().map(|row| row.decision.position.offset) else { continue };
+            let offset_of = |row: Option<&DecisionRow>| row.map(|row| row.decision.position.offset);
+            let (Some(first), Some(last)) = (offset_of(rows.first()), offset_of(rows.last())) else { continue };
+            if first > from {
+                let (partition, feed) = (progress.partition, self.feed.name());
+                tracing::warn!(
+                    feed,
+                    partition,
+                    from,
+                    first,
+                    "the store has forgotten what this feed never had; it goes on after that"
+                );
+                self.feed.skip_to(partition, first).await?;
+            }
             self.learn_sessions(&rows).await?;
             let rows: Vec<_> = rows.into_iter().map(|row| self.row(row)).collect();
             self.feed.append(&rows).await?;

@@ -17,7 +17,11 @@ pub(crate) use sections::{Config, LogFormat, Profile};
 type Layer = <Config as confique::Config>::Layer;
 
 /// Integers for which 0 means something; all others are at least 1.
-const MAY_BE_ZERO: [&str; 3] = ["log.retention_hours", "pipeline.epoch_linger_ms", "ingress.drain_max_ms"];
+const MAY_BE_ZERO: [&str; 4] =
+    ["log.retention_hours", "store.retention_days", "pipeline.epoch_linger_ms", "ingress.drain_max_ms"];
+
+/// The least that `store.retention_days` can be, if it is not 0: sessions are remembered for some days after they are past.
+const RETENTION_DAYS_MIN: u32 = 7;
 
 /// The least that `ingress.header_bytes_max` can be: what the HTTP parser needs.
 const HEADER_BYTES_MIN: usize = 8_192;
@@ -57,6 +61,13 @@ fn validate(config: &Config) -> anyhow::Result<()> {
         config.ingress.header_bytes_max >= HEADER_BYTES_MIN,
         "the configuration cannot be used: `ingress.header_bytes_max` is {}; set at least {HEADER_BYTES_MIN}",
         config.ingress.header_bytes_max
+    );
+    let (days, window_s) = (config.store.retention_days, config.pipeline.dedup_window_s);
+    let days_min = u64::from(RETENTION_DAYS_MIN).max(window_s.div_ceil(86_400) + 2);
+    ensure!(
+        days == 0 || u64::from(days) >= days_min,
+        "the configuration cannot be used: `store.retention_days` is {days}; set 0 (for ever) or at least {days_min}, so that \
+         what a retry is compared with (`pipeline.dedup_window_s`) is kept"
     );
     ensure!(
         config.profile == Profile::Embedded || config.ticket.keys_file.is_some(),

@@ -218,6 +218,11 @@ pub(crate) struct Pipeline {
 /// The store, which is the system of record.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct Store {
+    /// Days that decisions, and the appointments of sessions that are past, are kept: 0 is for ever, else at least 7 and
+    /// more than pipeline.dedup_window_s. In both profiles. Decisions stay as long as an appointment that was made on their
+    /// day or before it, and until analytics and the topic of events have them. Sessions stay.
+    #[config(default = 0, env = "ORDERLY_STORE__RETENTION_DAYS")]
+    pub retention_days: u32,
     /// Reads at once, each with a connection of its own.
     #[config(default = 4, env = "ORDERLY_STORE__READERS")]
     pub readers: usize,

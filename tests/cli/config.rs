@@ -37,12 +37,21 @@ fn a_value_that_cannot_be_used_is_named() {
         ("ORDERLY_LOG__PARTITIONS", "many", "ORDERLY_LOG__PARTITIONS"),
         ("ORDERLY_PIPELINE__WORKERS", "0", "`pipeline.workers` is 0; set at least 1"),
         ("ORDERLY_INGRESS__HEADER_BYTES_MAX", "10", "set at least 8192"),
+        ("ORDERLY_STORE__RETENTION_DAYS", "6", "set 0 (for ever) or at least 7"),
     ] {
         let told = complaint(orderly(folder.path()).arg("config").env(variable, value), 1);
         assert!(told.contains(expected), "{told}");
     }
     let told = complaint(orderly(folder.path()).args(["config", "--config", "nowhere.toml"]), 1);
     assert!(told.contains("nowhere.toml cannot be read"), "{told}");
+}
+
+#[test]
+fn the_configuration_of_the_containers_can_be_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/orderly.toml");
+    let printed = output(orderly(folder.path()).args(["config", "--config", file, "--print"]));
+    assert!(printed.contains("brokers = \"kafka:19092\""), "{printed}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ fn every_command_explains_itself_with_examples() {
     for command in [
         &["serve"][..],
         &["check"],
+        &["follow"],
         &["policy", "get"],
         &["policy", "set"],
         &["policy", "diff"],
@@ -32,6 +33,7 @@ fn a_command_line_that_cannot_be_used_ends_with_2() {
         &["token", "--sub", "ann", "--role", "king"],
         &["token", "--sub", "ann", "--role", "ops", "--ttl", "soon"],
         &["serve", "--listen", "here"],
+        &["follow", "--group", "g", "--claim-after", "0s"],
         &["frobnicate"],
     ] {
         complaint(orderly(folder.path()).args(wrong), 2);

@@ -3,6 +3,7 @@
 mod config;
 mod crash;
 mod distributed;
+mod follow;
 mod help;
 mod policy;
 mod program;

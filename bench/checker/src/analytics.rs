@@ -1,29 +1,59 @@
 //! Invariant 10: analytics agree with the store.
 
+use std::collections::BTreeMap;
+
+use orderly_domain::port::analytics::Held;
 use orderly_domain::port::{self, Analytics, Store};
 
+use crate::Options;
 use crate::report::{Invariant, Report};
 
-/// Compares the distinct decisions in analytics with those in the store. Analytics trail the store while bookings come in,
-/// so this says something only of an idle system; without `idle`, they are only ever too many.
+/// Compares, partition by partition, the distinct decisions in analytics with those in the store. Analytics trail the store
+/// while bookings come in, so this says something only of an idle system; without `options.idle`, they are only ever too
+/// many. They have every decision from their first one on; that is a partition's first, unless something forgets old ones:
+/// analytics by themselves (`options.analytics_forget`), or the store before they began.
 ///
 /// # Errors
 /// When either cannot be read.
 pub async fn check(
     analytics: &dyn Analytics,
     store: &dyn Store,
-    idle: bool,
+    options: Options,
     report: &mut Report,
 ) -> Result<(), port::Error> {
     // Analytics first: rows that arrive in between can then only make the store's number larger.
-    let arrived = analytics.count().await?;
-    let decided: u64 = store.progress().await?.iter().map(|progress| progress.next_offset).sum();
+    let held = analytics.held().await?;
+    let may_begin_late = options.analytics_forget || store.kept_since().await?.is_some();
+    let mut decided: BTreeMap<_, _> =
+        store.progress().await?.iter().map(|progress| (progress.partition, progress.next_offset)).collect();
+    let mut on_their_way = 0;
+    let mut violated = |row: String| report.violated(Invariant::AnalyticsAgree, row);
+    let mut arrived = 0;
+    for Held { partition, first, next, rows } in held {
+        arrived += rows;
+        let decided = decided.remove(&partition).unwrap_or(0);
+        if next > decided {
+            violated(format!(
+                "partition {partition}: analytics hold decisions up to {next}, the store up to {decided}"
+            ));
+        }
+        if rows != next - first {
+            violated(format!("partition {partition}: analytics hold {rows} decisions of {first}..{next}"));
+        }
+        if first > 0 && !may_begin_late {
+            violated(format!("partition {partition}: analytics begin at {first}, and nothing was forgotten"));
+        }
+        on_their_way += decided.saturating_sub(next);
+    }
+    if !options.analytics_forget {
+        on_their_way += decided.values().sum::<u64>();
+    }
+    if options.idle && on_their_way > 0 {
+        violated(format!("{on_their_way} decisions of the store are not in analytics"));
+    }
     report.looked_at(Invariant::AnalyticsAgree, arrived);
-    if arrived > decided || (idle && arrived < decided) {
-        let row = format!("analytics hold {arrived} decisions, the store {decided}");
-        report.violated(Invariant::AnalyticsAgree, row);
-    } else if arrived < decided {
-        report.skip(Invariant::AnalyticsAgree, &format!("{} decisions are on their way", decided - arrived));
+    if !options.idle && on_their_way > 0 {
+        report.skip(Invariant::AnalyticsAgree, &format!("{on_their_way} decisions are on their way"));
     }
     Ok(())
 }

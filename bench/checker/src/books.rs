@@ -10,18 +10,29 @@ use orderly_domain::{PatientId, Position};
 use crate::report::{Invariant, Report};
 use crate::rules::{Clinic, Rules};
 
-/// Reads every session with its appointments. `details` says whether the rules know what sessions say of themselves.
+/// What can be compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct What {
+    /// Appointments of sessions of earlier days may be forgotten.
+    pub(crate) kept_since: Option<Date>,
+    /// The rules know what sessions say of themselves.
+    pub(crate) details: bool,
+    /// The decisions that opened sessions are all there.
+    pub(crate) openings: bool,
+}
+
+/// Reads every session with its appointments.
 pub(crate) async fn check(
     store: &dyn Store,
     rules: &Rules,
-    details: bool,
+    what: What,
     report: &mut Report,
 ) -> Result<(), port::Error> {
     let mut states = store.sessions(Date::MIN).await?;
     states.sort_by(|a, b| (a.session.day, &a.session.session_id).cmp(&(b.session.day, &b.session.session_id)));
     let mut holders: BTreeMap<(String, PatientId), Position> = BTreeMap::new();
     let mut day = Date::MIN;
-    for state in &states {
+    for state in states.iter().filter(|state| what.kept_since.is_none_or(|since| state.session.day >= since)) {
         // No rule reaches beyond a day.
         if state.session.day != day {
             day = state.session.day;
@@ -33,10 +44,11 @@ pub(crate) async fn check(
         match rules.clinics.get(&state.session.session_id) {
             Some(clinic) => {
                 check_effects(clinic, state, &appointments, report);
-                if details {
+                if what.details {
                     check_details(clinic, state, report);
                 }
             }
+            None if !what.openings && appointments.is_empty() => {}
             None => {
                 let row =
                     format!("{}: the store has this session, but no decision opened it", state.session.session_id);

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use jiff::civil::Date;
+use orderly_domain::envelope::day_number;
 use orderly_domain::port::Error;
 use orderly_domain::port::log::{Delivery, Extent, IntentLog, LogReader, Record};
 use orderly_domain::port::store::{DecisionRow, Progress, Store};
@@ -27,12 +29,14 @@ pub(crate) struct Moment {
 pub(crate) struct History<'a> {
     log: &'a dyn IntentLog,
     store: &'a dyn Store,
+    /// Earlier decisions may be forgotten.
+    kept_since: Option<Date>,
     lanes: Vec<Lane>,
 }
 
 impl<'a> History<'a> {
-    pub(crate) fn new(log: &'a dyn IntentLog, store: &'a dyn Store) -> Self {
-        Self { log, store, lanes: Vec::new() }
+    pub(crate) fn new(log: &'a dyn IntentLog, store: &'a dyn Store, kept_since: Option<Date>) -> Self {
+        Self { log, store, kept_since, lanes: Vec::new() }
     }
 
     /// Goes on up to this progress, which was read before the extents.
@@ -53,7 +57,7 @@ impl<'a> History<'a> {
                     lane.bound = *next_offset;
                     lane.extent.end = extent.end;
                 }
-                None => self.lanes.push(Lane::open(self.log, *extent, *next_offset).await?),
+                None => self.lanes.push(self.open_lane(*extent, *next_offset, report).await?),
             }
         }
         let decided = |partition| {
@@ -64,9 +68,36 @@ impl<'a> History<'a> {
         Ok(())
     }
 
+    /// A partition, from the first decision on that is kept. Whatever the log still has before that must be older than what
+    /// is kept.
+    async fn open_lane(&self, extent: Extent, bound: Offset, report: &mut Report) -> Result<Lane, Error> {
+        let Some(kept_since) = self.kept_since else { return Lane::open(self.log, extent, bound, 0).await };
+        let rows = self.store.decisions(extent.partition, 0, 1).await?;
+        let first = rows.first().map_or(0, |row| row.decision.position.offset);
+        let Some(forgotten) = first.checked_sub(1).filter(|last| (extent.start..extent.end).contains(last)) else {
+            return Lane::open(self.log, extent, bound, first).await;
+        };
+        let mut lane = Lane::open(self.log, extent, bound, forgotten).await?;
+        lane.read_records().await?;
+        if let Some(record) = lane.records.front()
+            && record.logged_at.utc_day() >= i64::from(day_number(kept_since))
+        {
+            let Position { partition, offset } = record.position;
+            let row = format!("partition {partition}: records up to {offset} have no decision, and are not that old");
+            report.violated(Invariant::NoLoss, row);
+        }
+        (lane.first, lane.next) = (first, first);
+        Ok(lane)
+    }
+
     /// Whether the log has dropped records, so that it cannot be decided again from its start.
     pub(crate) fn is_trimmed(&self) -> bool {
         self.lanes.iter().any(|lane| lane.extent.start > 0)
+    }
+
+    /// Whether the store has forgotten decisions.
+    pub(crate) fn is_pruned(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.first > 0)
     }
 
     /// The next place, up to the progress that was given last.
@@ -119,6 +150,8 @@ impl<'a> History<'a> {
 /// One partition.
 struct Lane {
     extent: Extent,
+    /// The first offset whose decision is kept.
+    first: Offset,
     /// The first offset that is not looked at.
     bound: Offset,
     /// The first offset that is not told of.
@@ -132,12 +165,14 @@ struct Lane {
 }
 
 impl Lane {
-    async fn open(log: &dyn IntentLog, extent: Extent, bound: Offset) -> Result<Self, Error> {
-        let reader = log.scan(&[(extent.partition, extent.start)]).await?;
+    async fn open(log: &dyn IntentLog, extent: Extent, bound: Offset, first: Offset) -> Result<Self, Error> {
+        let start = first.clamp(extent.start, extent.end);
+        let reader = log.scan(&[(extent.partition, start)]).await?;
         Ok(Self {
             extent,
+            first,
             bound,
-            next: 0,
+            next: first,
             head: None,
             reader,
             records: VecDeque::new(),

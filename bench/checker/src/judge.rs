@@ -84,10 +84,10 @@ impl Judge {
     }
 
     /// Gives up on deciding the log again: its beginning is gone.
-    pub(crate) fn stop_replaying(&mut self, report: &mut Report) {
+    pub(crate) fn stop_replaying(&mut self, report: &mut Report, cause: &str) {
         self.replaying = false;
         for invariant in [Invariant::InOrder, Invariant::Deterministic] {
-            report.skip(invariant, "the log was trimmed: its beginning, from which to decide it again, is gone");
+            report.skip(invariant, &format!("{cause}: the beginning, from which to decide it again, is gone"));
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Options {
     /// The log orders records over its partitions. Without that, what two partitions contend for (one appointment per
     /// patient, department and day) may have gone to either; all else is judged as strictly.
     pub ordered_over_partitions: bool,
+    /// Analytics drop old rows by themselves.
+    pub analytics_forget: bool,
 }
 
 impl Default for Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             repeats_known_records: 32_768,
             repeats_known_for: Duration::from_secs(24 * 3600),
             ordered_over_partitions: true,
+            analytics_forget: false,
         }
     }
 }
@@ -78,20 +81,25 @@ pub enum Error {
 /// When either cannot be read, or holds records of a newer version. What is wrong with their content is in the report.
 pub async fn check(log: &dyn IntentLog, store: &dyn Store, options: Options) -> Result<Report, Error> {
     let mut report = Report::default();
-    let mut history = history::History::new(log, store);
+    let kept_since = store.kept_since().await?;
+    let mut history = history::History::new(log, store, kept_since);
     let mut judge = judge::Judge::new(log.partitions(), options);
     for _ in 0..ATTEMPTS_MAX {
         let progress = store.progress().await?;
         history.extend(&progress, &log.extents().await?, &mut report).await?;
         if history.is_trimmed() {
-            judge.stop_replaying(&mut report);
+            judge.stop_replaying(&mut report, "the log was trimmed");
+        }
+        if history.is_pruned() {
+            judge.stop_replaying(&mut report, "the store has forgotten old decisions");
         }
         while let Some(moment) = history.next(&mut report).await? {
             judge.judge(moment, &mut report)?;
         }
         let mut draft = report.clone();
         judge.settle(&mut draft);
-        books::check(store, judge.rules(), judge.is_replaying(), &mut draft).await?;
+        let what = books::What { kept_since, details: judge.is_replaying(), openings: !history.is_pruned() };
+        books::check(store, judge.rules(), what, &mut draft).await?;
         history.check_progress(&progress, options.idle, &mut draft).await?;
         if store.progress().await? == progress {
             return Ok(draft);

@@ -10,6 +10,9 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::{Process, Spec, free_port};
 
+/// Which Kafka: `kafka.version` in this file.
+pub const POM: &str = include_str!("../kafka/pom.xml");
+
 /// Fetches the jars, unless they are there, and tells where.
 const FETCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/fetch.sh");
 
@@ -168,38 +171,44 @@ fn ports(options: &Options) -> anyhow::Result<Vec<(u16, u16)>> {
 fn properties(node: &Path, id: u16, ports: &[(u16, u16)]) -> String {
     let (port, controller_port) = ports[usize::from(id) - 1];
     let voters: Vec<_> = (1..).zip(ports).map(|(id, (_, port))| format!("{id}@127.0.0.1:{port}")).collect();
-    let (replicas, in_sync) = if ports.len() < 3 { (1, 1) } else { (3, 2) };
-    let data = node.join("data");
-    format!(
-        "process.roles=broker,controller
-node.id={id}
-controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dir={data}
-auto.create.topics.enable=false
-default.replication.factor={replicas}
-min.insync.replicas={in_sync}
-offsets.topic.replication.factor={replicas}
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor={replicas}
-transaction.state.log.min.isr={in_sync}
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor={replicas}
-share.coordinator.state.topic.min.isr={in_sync}
-share.coordinator.state.topic.num.partitions=4
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-broker.session.timeout.ms=6000
-broker.heartbeat.interval.ms=1000
-num.network.threads=2
-num.io.threads=4
-log.cleaner.dedupe.buffer.size=8388608
-",
-        voters = voters.join(","),
-        data = data.display(),
-    )
+    let here = [
+        ("node.id", id.to_string()),
+        ("controller.quorum.voters", voters.join(",")),
+        ("listeners", format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}")),
+        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("log.dir", node.join("data").display().to_string()),
+    ];
+    here.into_iter().chain(settings(ports.len())).map(|(name, value)| format!("{name}={value}\n")).collect()
+}
+
+/// What is set wherever a node of a cluster of so many nodes runs, as in `server.properties`: name and value.
+#[must_use]
+pub fn settings(nodes: usize) -> Vec<(&'static str, String)> {
+    let (replicas, in_sync) = if nodes < 3 { ("1", "1") } else { ("3", "2") };
+    let settings = [
+        ("process.roles", "broker,controller"),
+        ("controller.listener.names", "CONTROLLER"),
+        // Orderly makes its topics itself.
+        ("auto.create.topics.enable", "false"),
+        ("default.replication.factor", replicas),
+        ("min.insync.replicas", in_sync),
+        ("offsets.topic.replication.factor", replicas),
+        ("offsets.topic.num.partitions", "4"),
+        ("transaction.state.log.replication.factor", replicas),
+        ("transaction.state.log.min.isr", in_sync),
+        ("transaction.state.log.num.partitions", "4"),
+        ("share.coordinator.state.topic.replication.factor", replicas),
+        ("share.coordinator.state.topic.min.isr", in_sync),
+        ("share.coordinator.state.topic.num.partitions", "4"),
+        ("group.initial.rebalance.delay.ms", "0"),
+        ("group.min.session.timeout.ms", "1000"),
+        ("broker.session.timeout.ms", "6000"),
+        ("broker.heartbeat.interval.ms", "1000"),
+        ("num.network.threads", "2"),
+        ("num.io.threads", "4"),
+        ("log.cleaner.dedupe.buffer.size", "8388608"),
+    ];
+    settings.map(|(name, value)| (name, value.to_owned())).into()
 }
 
 /// Makes a node's data folder what Kafka takes for one.

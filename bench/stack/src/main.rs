@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Parser;
-use nix::sys::signal::{SigSet, Signal};
 use orderly_stack::{clickhouse, kafka, postgres, prometheus, redis};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts Kafka, Redis, PostgreSQL, ClickHouse and Prometheus as plain processes, writes the configuration with which
 /// Orderly finds them, and stops them at SIGTERM or Ctrl-C. What they hold stays in the folder.
@@ -31,6 +32,9 @@ struct Arguments {
     /// HOST:PORT of Orderly's own processes, for Prometheus to look at
     #[arg(long, value_name = "ADDR", value_delimiter = ',', default_value = "127.0.0.1:8080")]
     targets: Vec<String>,
+    /// Start nothing; tell the Prometheus that runs already what to look at
+    #[arg(long)]
+    only_targets: bool,
 }
 
 /// The servers. They stop when this is dropped.
@@ -44,11 +48,16 @@ struct Stack {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    // Before anything is started: a signal meanwhile waits until there is something to stop.
-    signals.thread_block().context("signals cannot be blocked")?;
+    if arguments.only_targets {
+        return prometheus::set_targets(&arguments.folder.join("prometheus"), &arguments.targets);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("no runtime")?;
+    // Before anything is started: a signal meanwhile is remembered until there is something to stop. They are caught, not
+    // blocked: a server would inherit that, and some never unblock them.
+    let (mut terminate, mut interrupt) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
     let stack = start(&arguments)?;
     write_config(&arguments, &stack)?;
     let mut out = std::io::stdout().lock();
@@ -63,8 +72,13 @@ fn main() -> anyhow::Result<()> {
         arguments.config.display(),
     )?;
     out.flush()?;
-    signals.wait().context("cannot wait for a signal")?;
-    stop(stack)
+    runtime.block_on(async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    });
+    stop(&stack)
 }
 
 fn start(arguments: &Arguments) -> anyhow::Result<Stack> {
@@ -78,7 +92,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Stack> {
     let postgres = postgres::Postgres::start(&folder.join("postgres"), postgres)?;
     postgres.create_database("orderly")?;
     tell("Redis")?;
-    let redis = redis::Options { port: port(3), append_only: true, ..redis::Options::default() };
+    let redis = redis::Options { port: port(3), ..redis::Options::for_trying_out() };
     let redis = redis::Redis::start(&folder.join("redis"), redis)?;
     tell("ClickHouse")?;
     let options = clickhouse::Options { http_port: port(4), tcp_port: port(5), ..clickhouse::Options::default() };
@@ -92,14 +106,28 @@ fn start(arguments: &Arguments) -> anyhow::Result<Stack> {
     Ok(Stack { kafka, redis, postgres, clickhouse, prometheus })
 }
 
-/// Stops in the order in which nobody loses anything; what does not stop in time is killed.
-fn stop(stack: Stack) -> anyhow::Result<()> {
+/// Stops all of them side by side: none needs another to stop. What does not stop in time is killed.
+fn stop(stack: &Stack) -> anyhow::Result<()> {
     let Stack { kafka, redis, postgres, clickhouse, prometheus } = stack;
-    prometheus.process().stop()?;
-    kafka.process(0).stop()?;
-    redis.process().stop()?;
-    clickhouse.process().stop()?;
-    postgres.stop()
+    let servers: [(&str, &(dyn Fn() -> anyhow::Result<()> + Sync)); 5] = [
+        ("Kafka", &|| kafka.process(0).stop()),
+        ("Redis", &|| redis.process().stop()),
+        ("PostgreSQL", &|| postgres.stop()),
+        ("ClickHouse", &|| clickhouse.process().stop()),
+        ("Prometheus", &|| prometheus.process().stop()),
+    ];
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let stopping = servers.map(|(name, stop)| {
+            scope.spawn(move || {
+                stop().with_context(|| format!("{name} does not stop"))?;
+                let seconds = begin.elapsed().as_secs_f32();
+                Ok(writeln!(std::io::stderr(), "stopped {name} after {seconds:.1} s")?)
+            })
+        });
+        let stopped = stopping.map(|thread| thread.join().unwrap_or_else(|_| anyhow::bail!("a thread panicked")));
+        stopped.into_iter().collect()
+    })
 }
 
 fn write_config(arguments: &Arguments, stack: &Stack) -> anyhow::Result<()> {

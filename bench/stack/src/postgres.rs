@@ -16,6 +16,12 @@ use crate::process::{Process, Spec, free_port, wait_until};
 /// The role that owns every database; it needs no password from the loopback address.
 pub const ROLE: &str = "orderly";
 
+/// How a server's data are made: text is UTF-8 and sorts by its bytes.
+pub const INITDB: [&str; 3] = ["--no-locale", "-E", "UTF8"];
+
+/// The version that is tried: Debian 12 has it.
+pub const VERSION: &str = "15";
+
 const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// How often a start tries another port when none was given.
@@ -39,6 +45,21 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { port: None, fsync: true, connections_max: 100, settings: Vec::new() }
+    }
+}
+
+impl Options {
+    /// What is set wherever the server runs, by name.
+    #[must_use]
+    pub fn all_settings(&self) -> Vec<(String, String)> {
+        let switch = |on| if on { "on" } else { "off" };
+        let settings = [
+            ("max_connections", self.connections_max.to_string()),
+            ("fsync", switch(self.fsync).to_owned()),
+            ("full_page_writes", switch(self.fsync).to_owned()),
+        ];
+        let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
+        settings.chain(self.settings.iter().cloned()).collect()
     }
 }
 
@@ -221,7 +242,7 @@ fn server_user() -> anyhow::Result<Option<(u32, u32)>> {
 
 fn make_data(programs: &Path, folder: &Path, user: Option<(u32, u32)>) -> anyhow::Result<()> {
     let mut initdb = Command::new(programs.join("initdb"));
-    initdb.args(["-A", "trust", "--no-locale", "-E", "UTF8", "-U", ROLE, "--no-sync", "-D", "data"]);
+    initdb.args(["-A", "trust", "-U", ROLE, "--no-sync", "-D", "data"]).args(INITDB);
     initdb.current_dir(folder).stdin(Stdio::null());
     if let Some((user, group)) = user {
         initdb.uid(user).gid(group);
@@ -241,15 +262,11 @@ fn launch(
     options: &Options,
     port: u16,
 ) -> anyhow::Result<Process> {
-    let switch = |on| if on { "on" } else { "off" };
     let mut settings = vec![
         ("listen_addresses".to_owned(), "127.0.0.1".to_owned()),
         ("unix_socket_directories".to_owned(), String::new()),
-        ("max_connections".to_owned(), options.connections_max.to_string()),
-        ("fsync".to_owned(), switch(options.fsync).to_owned()),
-        ("full_page_writes".to_owned(), switch(options.fsync).to_owned()),
     ];
-    settings.extend(options.settings.iter().cloned());
+    settings.extend(options.all_settings());
     let mut args = vec!["-D".to_owned(), folder.join("data").display().to_string(), "-p".to_owned(), port.to_string()];
     args.extend(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));
     let spec =

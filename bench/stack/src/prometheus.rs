@@ -7,6 +7,16 @@ use anyhow::Context as _;
 
 use crate::process::{Process, Spec, free_port};
 
+/// Its configuration, which names the file of targets that lies beside it.
+const CONFIGURATION: &str = include_str!("../../../deploy/prometheus.yml");
+/// The file of targets. Prometheus notices when it changes.
+const TARGETS: &str = "targets.json";
+/// How long it keeps what it has collected.
+pub const RETENTION: &str = "--storage.tsdb.retention.time=1d";
+
+/// The version that is tried: Debian 12 has it.
+pub const VERSION: &str = "2.42.0";
+
 const READY_MAX: Duration = Duration::from_secs(60);
 
 /// How the server is started.
@@ -33,20 +43,16 @@ impl Prometheus {
     pub fn start(folder: &Path, options: &Options) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = std::path::absolute(folder)?;
-        let targets: Vec<_> = options.targets.iter().map(|target| format!("{target:?}")).collect();
+        set_targets(&folder, &options.targets)?;
         let config = folder.join("prometheus.yml");
-        let text = format!(
-            "global:\n  scrape_interval: 2s\nscrape_configs:\n  - job_name: orderly\n    static_configs:\n      - targets: [{}]\n",
-            targets.join(", ")
-        );
-        std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+        std::fs::write(&config, CONFIGURATION).with_context(|| format!("cannot write {}", config.display()))?;
         let port = options.port.map_or_else(free_port, Ok)?;
         let process = Process::start(&Spec {
             program: PathBuf::from("prometheus"),
             args: vec![
                 format!("--config.file={}", config.display()),
                 format!("--storage.tsdb.path={}", folder.join("data").display()),
-                "--storage.tsdb.retention.time=1d".to_owned(),
+                RETENTION.to_owned(),
                 format!("--web.listen-address=127.0.0.1:{port}"),
             ],
             env: Vec::new(),
@@ -69,4 +75,18 @@ impl Prometheus {
     pub const fn process(&self) -> &Process {
         &self.process
     }
+}
+
+/// Tells the server whose data lie in `folder` what to look at from now on, whether it runs or not.
+///
+/// # Errors
+/// When the file of targets cannot be written.
+pub fn set_targets(folder: &Path, targets: &[String]) -> anyhow::Result<()> {
+    let targets: Vec<_> = targets.iter().map(|target| format!("{target:?}")).collect();
+    let (file, new) = (folder.join(TARGETS), folder.join("targets.json.new"));
+    let text = format!("[{{\"targets\": [{}]}}]\n", targets.join(", "));
+    // Nobody reads half of it.
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, &file))
+        .with_context(|| format!("cannot write {}", file.display()))
 }

@@ -9,6 +9,9 @@ use anyhow::{Context as _, bail};
 
 use crate::process::{Process, Spec, free_port, wait_until};
 
+/// The version that is tried: Debian 12 has it.
+pub const VERSION: &str = "7.0";
+
 const PROGRAM: &str = "redis-server";
 const READY_MAX: Duration = Duration::from_secs(20);
 /// How long one question may take.
@@ -26,6 +29,23 @@ pub struct Options {
     pub append_only: bool,
     /// Further settings, as in `redis.conf`: name and value.
     pub config: Vec<(String, String)>,
+}
+
+impl Options {
+    /// What `make up` starts.
+    #[must_use]
+    pub fn for_trying_out() -> Self {
+        Self { append_only: true, ..Self::default() }
+    }
+
+    /// What is set wherever the server runs, as in `redis.conf`: name and value.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let append_only = if self.append_only { "yes" } else { "no" };
+        let settings = [("save", ""), ("maxmemory-policy", "noeviction"), ("appendonly", append_only)];
+        let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        settings.chain(self.config.iter().cloned()).collect()
+    }
 }
 
 /// One server, in a folder of its own.
@@ -105,12 +125,9 @@ fn launch(folder: &Path, port: u16, options: &Options) -> anyhow::Result<Process
     set("port", &port.to_string());
     set("bind", "127.0.0.1");
     set("dir", &folder.display().to_string());
-    set("save", "");
     set("daemonize", "no");
-    set("maxmemory-policy", "noeviction");
-    set("appendonly", if options.append_only { "yes" } else { "no" });
-    for (name, value) in &options.config {
-        set(name, value);
+    for (name, value) in options.settings() {
+        set(&name, &value);
     }
     let spec = Spec { program: PROGRAM.into(), args, env: vec![], user: None, log: folder.join("redis.log") };
     let process = Process::start(&spec)?;

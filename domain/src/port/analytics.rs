@@ -73,6 +73,25 @@ pub trait Feed: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be written; add the same rows again.
     async fn append(&self, rows: &[Row]) -> Result<()>;
+
+    /// Lets the rows of a partition go on at `offset`: the store has forgotten those before it. A place beyond it stays.
+    ///
+    /// # Errors
+    /// When the feed cannot be asked where it is.
+    async fn skip_to(&self, partition: Partition, offset: Offset) -> Result<()>;
+}
+
+/// What analytics hold of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset that is there.
+    pub first: Offset,
+    /// The first offset that has not arrived.
+    pub next: Offset,
+    /// How many distinct decisions are there.
+    pub rows: u64,
 }
 
 /// The analytics database.
@@ -83,6 +102,12 @@ pub trait Analytics: Feed {
     /// # Errors
     /// When it cannot be read.
     async fn count(&self) -> Result<u64>;
+
+    /// What it has of each partition, ascending; partitions without rows are left out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn held(&self) -> Result<Vec<Held>>;
 
     /// The reports it knows.
     fn reports(&self) -> &'static [ReportInfo];

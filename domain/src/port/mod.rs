@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod log;
 pub mod pipeline;
 pub mod store;
+pub mod turn;
 
 pub use analytics::{Analytics, Feed};
 pub use error::{Error, Result};
@@ -17,3 +18,4 @@ pub use ledger::Ledger;
 pub use log::{IntentLog, LogReader};
 pub use pipeline::Pipeline;
 pub use store::Store;
+pub use turn::Turn;

@@ -286,4 +286,19 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Conflict` when that is not the next version.
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()>;
+    /// Forgets what is old: the appointments of sessions of days before `before`, and the decisions that lie below the given
+    /// offsets, were logged on days (UTC) before it, and come before every booking whose appointment is kept. What is kept of
+    /// a partition begins at one offset and has no gaps; an adapter may keep more, to forget whole days. Sessions stay.
+    /// Nothing is forgotten of a partition that is not given. Returns how many decisions were.
+    ///
+    /// # Errors
+    /// When the store cannot be written; a part may be forgotten then, and a second call goes on.
+    async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> Result<u64>;
+
+    /// The day since which everything is kept: the decisions of records that the log took on it or later, and the
+    /// appointments of sessions of that day or later ones. `None` when nothing was ever forgotten.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn kept_since(&self) -> Result<Option<Date>>;
 }

@@ -39,6 +39,15 @@ fn unknown() -> Problem {
     Problem::new(&kind::UNKNOWN_TICKET).detail("This is no ticket of yours. Use it as the booking's answer had it.")
 }
 
+/// What a decided record without a decision is: one that the store has forgotten, or a fault.
+async fn missing(state: &Shared) -> Problem {
+    match state.ports.store.kept_since().await {
+        Ok(Some(_)) => Problem::new(&kind::UNKNOWN_TICKET).detail("This ticket is old, and no longer kept."),
+        Ok(None) => Problem::internal("ticket", &"a decided record has no decision"),
+        Err(error) => Problem::from_read("retention", &error),
+    }
+}
+
 impl Ticket {
     /// Reads what a patient presents. It says no more than that a ticket is unknown, so that tickets cannot be probed.
     pub(crate) fn read(state: &Shared, text: String, patient: &PatientId) -> Result<Self, Problem> {
@@ -54,7 +63,7 @@ impl Ticket {
         }
         let row = state.ports.store.decision(position).await;
         let row = row.map_err(|error| Problem::from_read("decision", &error))?;
-        let row = row.ok_or_else(|| Problem::internal("ticket", &"a decided record has no decision"))?;
+        let Some(row) = row else { return Err(missing(state).await) };
         let ours = match row.decision.kind {
             Kind::Book => row.decision.ticket == Some(self.handle.id),
             Kind::Malformed => true,

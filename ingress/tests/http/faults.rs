@@ -196,6 +196,12 @@ impl Store for Switched {
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()> {
         self.store.save_policy(policy).await
     }
+    async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> Result<u64> {
+        self.store.prune(before, below).await
+    }
+    async fn kept_since(&self) -> Result<Option<Date>> {
+        self.store.kept_since().await
+    }
 }
 
 struct Ending {

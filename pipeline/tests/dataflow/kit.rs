@@ -258,4 +258,10 @@ impl Store for Hooked {
     async fn save_policy(&self, policy: &PolicyVersion) -> port::Result<()> {
         self.store.save_policy(policy).await
     }
+    async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> port::Result<u64> {
+        self.store.prune(before, below).await
+    }
+    async fn kept_since(&self) -> port::Result<Option<Date>> {
+        self.store.kept_since().await
+    }
 }

@@ -1,15 +1,16 @@
-//! What is decided and old leaves the log; what is not decided stays, however old.
+//! What is decided and old leaves the log, and the store where it is told to; what is needed stays, however old.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use orderly_domain::Offset;
-use orderly_domain::port::{IntentLog as _, Store as _};
-use orderly_pipeline::{Options, Retention};
+use orderly_domain::port::{Feed, IntentLog as _, Store as _};
+use orderly_domain::{Offset, Partition, partition_of};
+use orderly_pipeline::{Options, Relay, Retention, StoreRetention};
+use orderly_sinks::analytics::sqlite::Analytics;
 use prometheus::Registry;
 use tokio::sync::watch;
 
-use crate::kit::{Hospital, book, now, open, published};
+use crate::kit::{Hospital, PARTITIONS, book, now, open, published, reference};
 
 const KEEP: Duration = Duration::from_secs(3_600);
 
@@ -21,8 +22,12 @@ async fn round(hospital: &Hospital) -> u64 {
     // It stops after the round that it begins with.
     let (_stop, stopped) = watch::channel(true);
     retention.run(stopped).await;
+    counted(&registry, "orderly_log_trimmed_records_total ")
+}
+
+fn counted(registry: &Registry, name: &str) -> u64 {
     let metrics = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-    let count = metrics.lines().find_map(|line| line.strip_prefix("orderly_log_trimmed_records_total "));
+    let count = metrics.lines().find_map(|line| line.strip_prefix(name));
     count.expect("it is registered").parse().unwrap()
 }
 
@@ -76,4 +81,88 @@ async fn only_what_is_decided_and_old_leaves_the_log() {
     assert_eq!(after.len(), 15);
     assert!(outcomes.iter().all(|(position, outcome)| after[position] == *outcome));
     assert_eq!(hospital.store.progress().await.unwrap().iter().map(|progress| progress.next_offset).sum::<u64>(), 15);
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One round of the store's retention, which keeps a week, and how many decisions it counted.
+async fn store_round(hospital: &Hospital, feed: &Arc<Analytics>) -> u64 {
+    let registry = Registry::new();
+    let (log, store, clock) = (Arc::clone(&hospital.log), Arc::clone(&hospital.store), Arc::clone(&hospital.clock));
+    let feeds = vec![Arc::clone(feed) as Arc<dyn Feed>];
+    let retention = StoreRetention::new(log, store, feeds, clock, 7, &registry).unwrap();
+    let (_stop, stopped) = watch::channel(true);
+    retention.run(stopped).await;
+    counted(&registry, "orderly_store_pruned_decisions_total ")
+}
+
+/// Carries everything to a feed.
+async fn relay(hospital: &Hospital, feed: &Arc<Analytics>) {
+    let store = Arc::clone(&hospital.store) as _;
+    let relay = Relay::new(&store, vec![Arc::clone(feed) as _], None, &Registry::new()).unwrap();
+    // It catches up before it stops.
+    let (_stop, stopped) = watch::channel(true);
+    relay.run(stopped).await;
+}
+
+async fn kept(hospital: &Hospital, doctor: u8) -> Vec<Offset> {
+    let rows = hospital.store.decisions(partition(doctor), 0, 100).await.unwrap();
+    rows.iter().map(|row| row.decision.position.offset).collect()
+}
+
+fn partition(doctor: u8) -> Partition {
+    partition_of(&reference(doctor).doctor_id, PARTITIONS)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_forgets_what_nobody_needs_any_more() {
+    let (folder, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hospital = Hospital::open(folder.path());
+    let analytics = Arc::new(Analytics::open(folder.path(), Default::default(), &Registry::new()).unwrap());
+    let mut events = hospital.listen();
+    let pipeline = hospital.start(Options::default()).await;
+    assert_eq!(store_round(&hospital, &analytics).await, 0, "nothing is decided");
+    let other = (1..).find(|other| partition(*other) != partition(0)).unwrap();
+    for command in [open(0, 10), book(0, 0, 0), open(other, 10), book(1, 1, other)] {
+        hospital.append(command).await;
+    }
+    published(&mut events, 4).await;
+    // The sessions are past by then.
+    hospital.clock.set(now().plus(20 * DAY));
+    for number in 2..4 {
+        hospital.append(book(number, number, 0)).await;
+    }
+    published(&mut events, 2).await;
+    pipeline.drain().await.unwrap();
+    let outcomes = hospital.outcomes().await;
+
+    assert_eq!(store_round(&hospital, &analytics).await, 0, "analytics have none of it");
+    assert_eq!((kept(&hospital, 0).await, kept(&hospital, other).await), (vec![0, 1, 2, 3], vec![0, 1]));
+    relay(&hospital, &analytics).await;
+    assert_eq!(store_round(&hospital, &analytics).await, 3);
+    // A partition's newest decision stays, however old: a takeover reads its time.
+    assert_eq!((kept(&hospital, 0).await, kept(&hospital, other).await), (vec![2, 3], vec![1]));
+    let today = now().plus(20 * DAY).to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+    assert_eq!(hospital.store.kept_since().await.unwrap(), today.checked_sub(jiff::Span::new().days(7)).ok());
+
+    // Who begins now has what is kept.
+    let late = Arc::new(Analytics::open(empty.path(), Default::default(), &Registry::new()).unwrap());
+    relay(&hospital, &late).await;
+    let mut expected = vec![(partition(0), 4), (partition(other), 2)];
+    expected.sort_unstable();
+    assert_eq!(late.next_offsets().await.unwrap(), expected);
+
+    // While nothing is decided, time does not pass: what waits may repeat what was decided last.
+    hospital.clock.set(now().plus(400 * DAY));
+    hospital.append(book(2, 2, 0)).await;
+    assert_eq!(store_round(&hospital, &analytics).await, 0);
+    let mut events = hospital.listen();
+    let pipeline = hospital.start(Options::default()).await;
+    published(&mut events, 1).await;
+    pipeline.drain().await.unwrap();
+    relay(&hospital, &analytics).await;
+    assert_eq!(store_round(&hospital, &analytics).await, 2);
+    let after = hospital.outcomes().await;
+    assert_eq!(after.len(), 2);
+    assert!(after.iter().all(|(position, outcome)| outcomes.get(position).is_none_or(|before| before == outcome)));
 }

@@ -144,6 +144,14 @@ impl Feed {
             .collect()
     }
 
+    /// Takes the first offset of a partition that has not arrived out of those that are known, or reads it.
+    async fn due(&self, known: &mut HashMap<Partition, Offset>, partition: Partition) -> Result<Offset> {
+        match known.remove(&partition) {
+            Some(due) => Ok(due),
+            None => Ok(self.read_next().await?.get(&partition).copied().unwrap_or(0)),
+        }
+    }
+
     /// Sends events and waits until all are there. Sends a part, and waits, when the queue is full.
     async fn send(&self, rows: &[Row]) -> Result<()> {
         for rows in rows.chunks(QUEUE_RECORDS_MAX / 2) {
@@ -192,10 +200,7 @@ impl port::Feed for Feed {
         }
         let mut next = self.next.lock().await;
         // Unknown from here on, until all are there: what fails, or is cut short, is read again.
-        let due = match next.remove(&partition) {
-            Some(due) => due,
-            None => self.read_next().await?.get(&partition).copied().unwrap_or(0),
-        };
+        let due = self.due(&mut next, partition).await?;
         if first.position.offset > due {
             next.insert(partition, due);
             return Err(Error::Conflict { expected: first.position.offset, found: due });
@@ -203,6 +208,13 @@ impl port::Feed for Feed {
         let known = usize::try_from(due - first.position.offset).unwrap_or(usize::MAX).min(rows.len());
         self.send(&rows[known..]).await?;
         next.insert(partition, due.max(first.position.offset + rows.len() as u64));
+        Ok(())
+    }
+
+    async fn skip_to(&self, partition: Partition, offset: Offset) -> Result<()> {
+        let mut next = self.next.lock().await;
+        let due = self.due(&mut next, partition).await?;
+        next.insert(partition, due.max(offset));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::civil::{date, time};
 use orderly_domain::command::Kind;
-use orderly_domain::port::analytics::Row;
+use orderly_domain::port::analytics::{Held, Row};
 use orderly_domain::port::{Analytics, Error, Feed as _};
 use orderly_domain::{Exclusivity, Outcome, Partition, Position, Reason, Session, Timestamp};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ macro_rules! suite {
     };
     (@all $attributes:tt $place:expr) => {
         crate::analytics::suite!(@each $attributes $place;
-            rows_arrive_once, refuses_gaps_and_adds_nothing, keeps_rows_when_it_is_opened_again,
+            rows_arrive_once, refuses_gaps_and_adds_nothing, begins_where_the_store_does, keeps_rows_when_it_is_opened_again,
             reports_tell_what_happened, reports_over_nothing_are_empty);
     };
     (@each $attributes:tt $place:expr; $($name:ident),*) => {
@@ -146,6 +146,23 @@ async fn refuses_gaps_and_adds_nothing(place: &impl Place) {
     let answer = analytics.append(&first[3..]).await;
     assert!(matches!(answer, Err(Error::Conflict { expected: 3, found: 2 })), "{answer:?}");
     assert_eq!(analytics.next_offsets().await.unwrap(), [(0, 2)]);
+}
+
+async fn begins_where_the_store_does(place: &impl Place) {
+    let analytics = place.open().await;
+    let (first, second) = day();
+    analytics.skip_to(0, 2).await.unwrap();
+    assert_eq!(analytics.next_offsets().await.unwrap(), [], "nothing has arrived");
+    analytics.skip_to(0, 2).await.unwrap();
+    assert!(matches!(analytics.append(&first[3..]).await, Err(Error::Conflict { expected: 3, found: 2 })));
+    analytics.append(&first[2..4]).await.unwrap();
+    analytics.append(&second[..1]).await.unwrap();
+    analytics.skip_to(0, 1).await.unwrap();
+    analytics.append(&first[3..6]).await.unwrap();
+    let held = |partition, first, next| Held { partition, first, next, rows: next - first };
+    assert_eq!(analytics.held().await.unwrap(), [held(0, 2, 6), held(1, 0, 1)]);
+    drop(analytics);
+    assert_eq!(place.open().await.next_offsets().await.unwrap(), [(0, 6), (1, 1)]);
 }
 
 async fn keeps_rows_when_it_is_opened_again(place: &impl Place) {

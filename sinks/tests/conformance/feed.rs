@@ -149,4 +149,11 @@ async fn gaps_are_refused() {
     feed.append(&rows(0, 0..2)).await.unwrap();
     assert!(matches!(feed.append(&rows(0, 3..4)).await, Err(Error::Conflict { expected: 3, found: 2 })));
     assert_eq!(feed.next_offsets().await.unwrap(), [(0, 2)]);
+    // Unless the store has nothing there any more.
+    feed.skip_to(0, 5).await.unwrap();
+    feed.skip_to(0, 4).await.unwrap();
+    feed.skip_to(1, 3).await.unwrap();
+    feed.append(&rows(0, 5..7)).await.unwrap();
+    feed.append(&rows(1, 3..4)).await.unwrap();
+    assert_eq!(feed.next_offsets().await.unwrap(), [(0, 7), (1, 4)]);
 }

@@ -6,6 +6,7 @@ mod model;
 mod postgres;
 mod progress;
 mod reads;
+mod retention;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ macro_rules! suite {
             effects::cancels_nothing_that_is_not_held, effects::answers_repeats_with_the_first_outcome,
             effects::closes_and_reopens_sessions,
             reads::finds_the_appointment_of_a_ticket, reads::sees_tickets_within_bounds,
-            reads::lists_sessions_from_a_day_on, reads::snapshots_let_a_ledger_go_on, reads::numbers_policies);
+            reads::lists_sessions_from_a_day_on, reads::snapshots_let_a_ledger_go_on, reads::numbers_policies, retention::forgets_old_days_and_what_goes_with_them);
 
         #[test]
         fn keeps_what_the_rules_decided() {

@@ -31,7 +31,8 @@ async fn check(folder: &Path, idle: bool) -> Report {
     let store = store::sqlite::Store::open_read_only(folder).expect("a store");
     let analytics = analytics::sqlite::Analytics::open_read_only(folder).expect("analytics");
     let mut report = orderly_checker::check(&log, &store, Options::default()).await.expect("readable");
-    check_analytics(&analytics, &store, idle, &mut report).await.expect("readable");
+    let options = Options { idle, ..Options::default() };
+    check_analytics(&analytics, &store, options, &mut report).await.expect("readable");
     report
 }
 

@@ -154,6 +154,14 @@ impl Hospital {
         }
     }
 
+    /// Lets the store forget what is older than that day, but for each partition's newest decision.
+    pub(crate) async fn forget_before(&self, day: jiff::civil::Date) {
+        let progress = self.store.progress().await.expect("readable");
+        let below: Vec<_> =
+            progress.iter().map(|progress| (progress.partition, progress.next_offset.saturating_sub(1))).collect();
+        self.store.prune(day, &below).await.expect("forgotten");
+    }
+
     pub(crate) async fn check(&self, idle: bool) -> Report {
         check(self.folder.path(), idle).await
     }

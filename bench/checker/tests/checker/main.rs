@@ -2,5 +2,6 @@
 
 mod analytics;
 mod faults;
+mod forgotten;
 mod histories;
 mod hospital;

@@ -128,7 +128,11 @@ impl Server {
 
     /// A read of a few rows.
     pub(super) async fn all<T: RowOwned + RowRead>(&self, sql: &str) -> Result<Vec<T>> {
-        let limit = self.options.timeout;
+        self.all_within(self.options.timeout, sql).await
+    }
+
+    /// A read of a few rows that may take long.
+    pub(super) async fn all_within<T: RowOwned + RowRead>(&self, limit: Duration, sql: &str) -> Result<Vec<T>> {
         self.in_time(limit, self.reads(limit).query_raw(sql).fetch_all()).await
     }
 

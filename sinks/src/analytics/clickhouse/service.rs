@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use orderly_domain::port::analytics::{Report, ReportInfo, Row};
+use orderly_domain::port::analytics::{Held, Report, ReportInfo, Row};
 use orderly_domain::port::{self, Result};
 use orderly_domain::{Offset, Partition, Timestamp};
 use prometheus::Registry;
@@ -122,12 +122,27 @@ impl port::Feed for Analytics {
         timer.observe_duration();
         Ok(())
     }
+
+    async fn skip_to(&self, partition: Partition, offset: Offset) -> Result<()> {
+        let due = self.next_offset(partition).await?;
+        self.arrived().insert(partition, due.max(offset));
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl port::Analytics for Analytics {
     async fn count(&self) -> Result<u64> {
         self.server().await?.one_within(self.options.report_timeout, "SELECT count() FROM decisions FINAL").await
+    }
+
+    async fn held(&self) -> Result<Vec<Held>> {
+        let sql = "SELECT partition, min(log_offset), max(log_offset) + 1, count() FROM decisions FINAL \
+                   GROUP BY partition ORDER BY partition";
+        let limit = self.options.report_timeout;
+        let found: Vec<(Partition, Offset, Offset, u64)> = self.server().await?.all_within(limit, sql).await?;
+        let held = |(partition, first, next, rows)| Held { partition, first, next, rows };
+        Ok(found.into_iter().map(held).collect())
     }
 
     fn reports(&self) -> &'static [ReportInfo] {

@@ -1,8 +1,10 @@
 //! The writer's side.
 
 use orderly_domain::port;
+use orderly_domain::port::analytics::Held;
 use orderly_domain::{Offset, Partition, Position, Session};
 use rusqlite::{Connection, TransactionBehavior, params};
+use rustc_hash::FxHashMap;
 
 use super::batch::{About, Batch};
 use super::metrics::Metrics;
@@ -13,6 +15,8 @@ use crate::sqlite::{Failure, commit};
 pub(super) struct Appends {
     pub(super) connection: Connection,
     pub(super) metrics: Metrics,
+    /// Where partitions go on whose rows before that the store has forgotten.
+    pub(super) skipped: FxHashMap<Partition, Offset>,
 }
 
 impl Appends {
@@ -22,7 +26,8 @@ impl Appends {
         let timer = self.metrics.append_seconds.start_timer();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let partition = first.position.partition;
-        let due = next_offset(&transaction, partition)?;
+        let skipped = self.skipped.get(&partition).copied().unwrap_or(0);
+        let due = next_offset(&transaction, partition)?.max(skipped);
         if first.position.offset > due {
             return Err(port::Error::Conflict { expected: first.position.offset, found: due }.into());
         }
@@ -92,6 +97,20 @@ pub(super) fn next_offsets(connection: &Connection) -> rusqlite::Result<Vec<(Par
         partition = lowest(connection, i64::from(current))?;
     }
     Ok(found)
+}
+
+/// See [`port::Analytics::held`].
+pub(super) fn held(connection: &Connection) -> rusqlite::Result<Vec<Held>> {
+    connection
+        .prepare_cached(
+            "SELECT partition, MIN(log_offset), MAX(log_offset) + 1, COUNT(*) FROM decisions \
+             GROUP BY partition ORDER BY partition",
+        )?
+        .query_map([], |row| {
+            let number = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
+            Ok(Held { partition: row.get(0)?, first: number(1)?, next: number(2)?, rows: number(3)? })
+        })?
+        .collect()
 }
 
 /// The lowest partition above `above`.

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use orderly_domain::port::analytics::{Report, ReportInfo, Row};
+use orderly_domain::port::analytics::{Held, Report, ReportInfo, Row};
 use orderly_domain::port::{self, Result};
 use orderly_domain::{Offset, Partition, Timestamp};
 use prometheus::Registry;
+use rustc_hash::FxHashMap;
 
 use super::append::{self, Appends};
 use super::batch::Batch;
@@ -36,7 +37,7 @@ impl Analytics {
             sqlite::open_for_writing(&file, Durability::Checkpoints, options.cache_bytes, options.size_max_bytes)?;
         sqlite::migrate(&mut connection, MIGRATIONS)?;
         let metrics = Metrics::register(registry)?;
-        let appends = Appends { connection, metrics: metrics.clone() };
+        let appends = Appends { connection, metrics: metrics.clone(), skipped: FxHashMap::default() };
         let writer = Writer::start("analytics-writer", appends, options.queue_max, metrics.queue_calls.clone())?;
         Ok(Self { writer: Some(writer), readers: Readers::new(&file, options.readers), metrics })
     }
@@ -51,6 +52,11 @@ impl Analytics {
         let metrics = Metrics::register(&Registry::new())?;
         Ok(Self { writer: None, readers: Readers::new(&file, Options::default().readers), metrics })
     }
+
+    fn writer(&self) -> Result<&Writer<Appends>> {
+        let refused = || port::Error::DidNotHappen("analytics were opened for reading only".into());
+        self.writer.as_ref().ok_or_else(refused)
+    }
 }
 
 #[async_trait]
@@ -64,11 +70,17 @@ impl port::Feed for Analytics {
     }
 
     async fn append(&self, rows: &[Row]) -> Result<()> {
-        let Some(writer) = &self.writer else {
-            return Err(port::Error::DidNotHappen("analytics were opened for reading only".into()));
-        };
         let batch = Batch::new(rows);
-        writer.call(move |appends| appends.append(&batch)).await
+        self.writer()?.call(move |appends| appends.append(&batch)).await
+    }
+
+    async fn skip_to(&self, partition: Partition, offset: Offset) -> Result<()> {
+        let skip = move |appends: &mut Appends| {
+            let skipped = appends.skipped.entry(partition).or_default();
+            *skipped = offset.max(*skipped);
+            Ok(())
+        };
+        self.writer()?.call(skip).await
     }
 }
 
@@ -79,6 +91,10 @@ impl port::Analytics for Analytics {
         self.readers
             .read(move |connection| Ok(connection.query_row("SELECT COUNT(*) FROM decisions", [], count)?))
             .await
+    }
+
+    async fn held(&self) -> Result<Vec<Held>> {
+        self.readers.read(|connection| Ok(append::held(connection)?)).await
     }
 
     fn reports(&self) -> &'static [ReportInfo] {

@@ -43,6 +43,17 @@ impl Place {
         }
     }
 
+    /// How many entries lie between one at `before` and this one; `None` when that cannot be known.
+    pub(super) fn missing_after(self, before: Option<Self>) -> Option<u64> {
+        let before = before.filter(|before| before.life == self.life)?;
+        self.number.checked_sub(before.number + 1)
+    }
+
+    /// Whether it lies before another one in the same life.
+    pub(super) fn is_before(self, other: Self) -> bool {
+        self.life == other.life && self.number < other.number
+    }
+
     /// Whether a stream whose newest entry is at `newest` may have had this one.
     pub(super) fn is_reached_by(self, newest: Option<Self>) -> bool {
         newest.is_some_and(|newest| self.life == newest.life && self.number <= newest.number)
@@ -57,8 +68,12 @@ pub(super) fn locate(entry: &StreamId) -> Option<(Id, Option<Place>)> {
 
 /// What an entry holds; `None` when it was not written by a fan-out.
 pub(super) fn batch(entry: &StreamId) -> Option<Arc<[Committed]>> {
-    let bytes: Vec<u8> = entry.get("b")?;
-    serde_json::from_slice(&bytes).ok()
+    decisions(&entry.get::<Vec<u8>>("b")?)
+}
+
+/// What a batch holds; `None` when it was not written by a fan-out.
+pub(super) fn decisions(batch: &[u8]) -> Option<Arc<[Committed]>> {
+    serde_json::from_slice(batch).ok()
 }
 
 #[cfg(test)]
@@ -76,6 +91,10 @@ mod tests {
         assert!(place(9, 3).is_reached_by(Some(place(9, 3))) && place(9, 3).is_reached_by(Some(place(9, 7))));
         assert!(!place(9, 3).is_reached_by(Some(place(9, 2))) && !place(9, 3).is_reached_by(Some(place(8, 7))));
         assert!(!place(9, 3).is_reached_by(None));
+        assert!(place(9, 3).is_before(place(9, 5)) && !place(9, 3).is_before(place(9, 3)));
+        assert!(!place(9, 3).is_before(place(8, 5)));
+        assert_eq!(place(9, 5).missing_after(Some(place(9, 3))), Some(1));
+        assert_eq!((place(9, 5).missing_after(Some(place(8, 3))), place(9, 5).missing_after(None)), (None, None));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Options {
     pub kept_batches_max: usize,
     /// About how many batches this process keeps for its slowest subscriber.
     pub capacity_batches: usize,
+    /// Whether this process listens. One that only publishes has no reader, and its subscribers hear nothing.
+    pub listen: bool,
     /// How long the reader waits for news before it looks whether the stream is still the one it knows.
     pub idle: Duration,
 }
@@ -28,6 +30,7 @@ impl Default for Options {
             stream: "orderly:outcomes".into(),
             kept_batches_max: 10_000,
             capacity_batches: 1_024,
+            listen: true,
             idle: Duration::from_secs(1),
         }
     }

@@ -41,7 +41,7 @@ impl Fanout {
     /// # Errors
     /// When Redis cannot be reached.
     pub async fn open(options: Options, registry: &Registry) -> Result<Self> {
-        let Options { urls, response_timeout, stream, kept_batches_max, capacity_batches, idle } = options;
+        let Options { urls, response_timeout, stream, kept_batches_max, capacity_batches, listen, idle } = options;
         if stream.contains(['{', '}']) {
             return Err(Error::DidNotHappen(format!(
                 "the stream {stream:?} must not contain {{ or }}; choose another"
@@ -53,9 +53,12 @@ impl Fanout {
         // In a cluster, a key in braces lies where the key of that name does.
         let keys = [stream.clone(), format!("{{{stream}}}:place")];
         let metrics = Metrics::register(registry)?;
-        let waiting = Servers::new(&Urls(&urls), response_timeout + idle, 1)?;
-        let reader = Reader::open(waiting, keys.clone(), idle, sender.clone(), stopping, metrics.gaps.clone()).await?;
-        tokio::spawn(reader.run());
+        if listen {
+            let waiting = Servers::new(&Urls(&urls), response_timeout + idle, 1)?;
+            let gaps = metrics.gaps.clone();
+            let reader = Reader::open(waiting, keys.clone(), idle, sender.clone(), stopping, gaps).await?;
+            tokio::spawn(reader.run());
+        }
         Ok(Self { servers, keys, kept_batches_max, sender, published: Mutex::default(), stop, metrics })
     }
 

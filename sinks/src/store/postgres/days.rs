@@ -21,8 +21,6 @@ pub(super) enum Daily {
 }
 
 impl Daily {
-    pub(super) const ALL: [Self; 2] = [Self::Decisions, Self::Appointments];
-
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Decisions => "decisions",

@@ -21,9 +21,12 @@ mod prune;
 mod reads;
 mod rows;
 mod service;
+mod turn;
 mod write;
 
 pub use options::Options;
 pub use service::Store;
+pub use turn::Turn;
 
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_retention.sql")];

@@ -64,28 +64,6 @@ impl Store {
         inner.metrics.register(registry).map_err(metrics::unregistered)?;
         Ok(Self { inner })
     }
-
-    /// Drops the tables of days before that day: decisions by the day of the log, appointments by the day of their session.
-    /// Tells how many. A repeat whose first record is dropped can no longer be committed, so keep more days than the
-    /// pipeline remembers tickets.
-    ///
-    /// # Errors
-    /// When the store cannot be written; some days may be dropped then, and a second call goes on.
-    pub async fn prune(&self, before: Date) -> Result<usize> {
-        let inner = Arc::clone(&self.inner);
-        finish(async move {
-            let lease = inner.writers.lease().await?;
-            let work = async {
-                lease.client().batch_execute("SET statement_timeout = 0").await?;
-                prune::prune(lease.client(), before).await
-            };
-            // The connection is closed then, which gives its setting and its lock back.
-            let dropped = work.await.map_err(|failure: Failure| failure.told(port::Error::MayHaveHappened));
-            inner.days.forget();
-            dropped
-        })
-        .await
-    }
 }
 
 impl Inner {
@@ -204,5 +182,25 @@ impl port::Store for Store {
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()> {
         let policy = policy.clone();
         write!(self, |client| progress::save_policy(client, &policy))
+    }
+
+    async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> Result<u64> {
+        let (inner, below) = (Arc::clone(&self.inner), below.to_vec());
+        finish(async move {
+            let lease = inner.writers.lease().await?;
+            let work = async {
+                lease.client().batch_execute("SET statement_timeout = 0").await?;
+                prune::prune(lease.client(), before, &below).await
+            };
+            // The connection is closed then, which gives its setting and its lock back.
+            let forgotten = work.await.map_err(|failure: Failure| failure.told(port::Error::MayHaveHappened));
+            inner.days.forget();
+            forgotten
+        })
+        .await
+    }
+
+    async fn kept_since(&self) -> Result<Option<Date>> {
+        read!(self.readers, |client| prune::kept_since(client))
     }
 }

@@ -7,6 +7,7 @@
 mod commit;
 mod effects;
 mod options;
+mod prune;
 mod reads;
 mod service;
 mod sessions;
@@ -18,4 +19,5 @@ pub use service::Store;
 /// The file's name in the data folder.
 pub const FILE: &str = "store.sqlite";
 
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_retention.sql")];

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::sessions::Sessions;
 use super::writes::Writes;
-use super::{FILE, MIGRATIONS, Options, reads};
+use super::{FILE, MIGRATIONS, Options, prune, reads};
 use crate::sqlite::{self, Durability, Failure, Readers, Writer};
 use crate::store::metrics::{self, Metrics};
 
@@ -136,5 +136,32 @@ impl port::Store for Store {
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()> {
         let policy = policy.clone();
         self.write(move |writes| writes.save_policy(&policy)).await
+    }
+
+    async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> Result<u64> {
+        // A little at a time: commits go in between.
+        self.write(move |writes| writes.keep_since(before)).await?;
+        let old = self.read(move |connection| prune::old_sessions(connection, before)).await?;
+        for sessions in old.chunks(prune::SESSIONS_STEP) {
+            let sessions = sessions.to_vec();
+            self.write(move |writes| writes.forget_appointments(&sessions)).await?;
+        }
+        let mut forgotten = 0;
+        for &(partition, below) in below {
+            let (mut from, end) = self.read(move |connection| prune::extent(connection, partition, below)).await?;
+            while from < end {
+                let step = self.write(move |writes| writes.forget_decisions(partition, from, end, before)).await?;
+                forgotten += step.forgotten;
+                if step.ended {
+                    break;
+                }
+                from = step.next;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    async fn kept_since(&self) -> Result<Option<Date>> {
+        self.read(|connection| prune::kept_since(connection)).await
     }
 }

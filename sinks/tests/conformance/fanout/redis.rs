@@ -1,5 +1,7 @@
 //! The fan-out over a Redis stream, on a server and on a cluster.
 
+mod group;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use orderly_sinks::store::postgres::{Options, Store as Sql};
+use orderly_domain::port::Turn as _;
+use orderly_sinks::store::postgres::{Options, Store as Sql, Turn};
 use orderly_stack::postgres::{Options as Setup, Postgres};
 use prometheus::Registry;
 use tokio_postgres::{Client, NoTls};
 
+use super::retention::{DAY_US, late_book, later};
 use super::*;
 
 /// One server for all tests that leave it alone. Its data are not kept, so it need not wait for the disk.
@@ -225,32 +227,28 @@ async fn what_another_program_holds_is_not_waited_for_for_ever() {
     let commit = owner.take();
     did_not_happen(&hasty.commit(&commit).await);
     other.batch_execute("ROLLBACK").await.unwrap();
-    hasty.commit(&commit).await.unwrap();
+    // Another test may be at making or dropping days, which goes one by one.
+    while let Err(error) = hasty.commit(&commit).await {
+        assert!(matches!(error, port::Error::DidNotHappen(_)), "{error}");
+    }
 }
 
-const DAY_US: i64 = 86_400_000_000;
+/// The tables of days of decisions.
+async fn tables(url: &str) -> Vec<String> {
+    let select = "SELECT c.relname::text FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid \
+                  WHERE i.inhparent = 'decisions'::regclass ORDER BY 1";
+    shell(url).await.query(select, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
 
 #[tokio::test]
 async fn old_days_are_dropped_whole() {
     let schema = Schema::new(&SERVER);
-    let (node, other) = (schema.node().await, schema.open().await);
-    let mut owner = Owner::claim(Arc::clone(&node) as Arc<dyn Store>, &[0]).await;
-    let mut elsewhere = Owner::claim(other, &[1]).await;
-    elsewhere.decide(1, None, rejected(Reason::Malformed));
-    elsewhere.commit().await;
-    let later = Session {
-        day: date(1970, 1, 5),
-        ends_at: Timestamp::from_micros(9 * DAY_US),
-        ..session(1, 9, Exclusivity::Session)
-    };
-    let late_book = |number: u8| match book(number, number, 1) {
-        Command::Book(book) => {
-            Command::Book(Book { session: SessionRef { day: date(1970, 1, 5), ..book.session }, ..book })
-        }
-        other => other,
-    };
+    let (node, other) = (schema.open().await, schema.open().await);
+    let mut owner = Owner::claim(Arc::clone(&node), &[0]).await;
+    let mut elsewhere = Owner::claim(Arc::clone(&other), &[1]).await;
+    elsewhere.one(1, book(9, 9, 9), rejected(Reason::UnknownSession)).await;
     owner.decide(0, open(0, 9), Outcome::Applied);
-    owner.decide(0, Command::OpenSession(Box::new(later)), Outcome::Applied);
+    owner.decide(0, later(), Outcome::Applied);
     owner.decide(0, book(1, 1, 0), booked(1));
     owner.decide(0, late_book(2), booked(1));
     owner.commit().await;
@@ -261,23 +259,51 @@ async fn old_days_are_dropped_whole() {
     owner.commit().await;
     let all = node.decisions(0, 0, 100).await.unwrap();
     assert_eq!(all.len(), 6, "also when the log's time went back");
-    assert_eq!(node.prune(date(1970, 1, 1)).await.unwrap(), 0);
-    // The first two days of the log, and the first of sessions.
-    assert_eq!(node.prune(date(1970, 1, 3)).await.unwrap(), 3);
-    assert_eq!(node.decisions(0, 0, 100).await.unwrap(), all[4..]);
-    assert_eq!(node.decisions(0, 5, 100).await.unwrap(), all[5..]);
-    assert_eq!(node.decision(at(0, 4)).await.unwrap().as_ref(), Some(&all[4]));
-    assert_eq!(node.decision(at(0, 3)).await.unwrap(), None);
+    assert_eq!(node.prune(date(1970, 1, 3), &[(0, 5), (1, 0)]).await.unwrap(), 0, "of a day with a kept booking");
     assert!(node.appointments(&id(0)).await.unwrap().is_empty());
-    assert_eq!(node.appointments(&id(1)).await.unwrap().len(), 3);
-    assert_eq!(node.sessions(DAY).await.unwrap().len(), 2);
-    let seen = node.seen_tickets(0, Timestamp::from_micros(0), 10).await.unwrap();
-    assert_eq!(seen.iter().map(|seen| seen.ticket).collect::<Vec<_>>(), [ticket(3), ticket(4)]);
-    // Another node, which has not heard of it, still thinks that the first day is there.
-    elsewhere.decide(1, None, rejected(Reason::Malformed));
-    elsewhere.commit().await;
     assert_eq!(owner.one(0, late_book(2), booked(4)).await.outcome, rejected(Reason::Duplicate));
-    assert_eq!(owner.one(0, late_book(1), booked(4)).await.outcome, booked(4), "its appointment is forgotten");
+    assert_eq!(owner.one(0, book(1, 1, 0), booked(2)).await.outcome, booked(2), "its appointment is forgotten");
+
+    let first = "decisions_1970-01-01".to_owned();
+    assert_eq!(node.prune(date(1970, 1, 6), &[(0, 7), (1, 0)]).await.unwrap(), 4);
+    let kept = node.decisions(0, 0, 1).await.unwrap().remove(0);
+    assert_eq!((&kept.decision, kept.appointment), (&all[4].decision, None), "its appointment is gone with its day");
+    assert!(tables(&schema.url).await.contains(&first), "the other partition's decision is its newest");
+    assert_eq!(other.decisions(1, 0, 10).await.unwrap().len(), 1);
+    elsewhere.now = 6 * DAY_US;
+    elsewhere.one(1, book(8, 8, 9), rejected(Reason::UnknownSession)).await;
+    assert_eq!(node.prune(date(1970, 1, 6), &[(0, 7), (1, 1)]).await.unwrap(), 1);
+    assert!(!tables(&schema.url).await.contains(&first));
+    // Another node, which has not heard of it, still thinks that the first day is there.
+    let mut third = Owner::claim(other, &[2]).await;
+    third.one(2, book(7, 7, 9), rejected(Reason::UnknownSession)).await;
+    assert!(tables(&schema.url).await.contains(&first));
+}
+
+/// One relay at a time: the other goes on when the first one's connection ends, whoever ends it.
+#[tokio::test]
+async fn turns_go_to_one_and_then_to_another() {
+    let (schema, other) = (Schema::new(&SERVER), Schema::new(&SERVER));
+    drop((schema.open().await, other.open().await));
+    let admin = shell(&schema.url).await;
+    let first = Turn::stand_by(&schema.options()).unwrap();
+    first.changes().wait_for(|ours| *ours).await.unwrap();
+    let second = Turn::stand_by(&schema.options()).unwrap();
+    // Turns on another schema are others' affair.
+    let elsewhere = Turn::stand_by(&other.options()).unwrap();
+    elsewhere.changes().wait_for(|ours| *ours).await.unwrap();
+    assert!(first.is_ours() && !second.is_ours());
+    let end = "SELECT pg_terminate_backend(l.pid) FROM pg_locks AS l WHERE l.locktype = 'advisory' \
+               AND l.objid = hashtext(current_schema())::bigint & 4294967295";
+    let mut over = first.changes();
+    over.mark_unchanged();
+    admin.execute(end, &[]).await.unwrap();
+    over.wait_for(|ours| !ours).await.unwrap();
+    drop(first);
+    second.changes().wait_for(|ours| *ours).await.unwrap();
+    drop(second);
+    let third = Turn::stand_by(&schema.options()).unwrap();
+    third.changes().wait_for(|ours| *ours).await.unwrap();
 }
 
 #[tokio::test]

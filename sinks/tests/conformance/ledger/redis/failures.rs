@@ -205,6 +205,46 @@ async fn ignores_a_call_that_was_overtaken() {
     assert_eq!(record, "1 2 3 0 0 1 d 01 09 doctor-0", "it stays closed");
 }
 
+fn cancel(number: u8, patient: u8, session: u8) -> Command {
+    let patient_id = format!("patient-{patient}").parse().expect("valid");
+    Command::Cancel(Cancel { ticket: ticket(number), patient_id, session: reference(session) })
+}
+
+/// A call is repeated when its answer was lost. Each record gets the answer that it had, unless a number was given out and
+/// taken back in between: then nobody can say any more who holds it, and the store has to.
+#[tokio::test]
+async fn a_call_that_cannot_be_repeated_is_lost() {
+    let close = || Command::CloseSession(CloseSession { session: reference(0), cause: "ill".into() });
+    let repeat = async |commands: &[Command]| {
+        let ledger = open(options(vec![shared().url()])).await;
+        assert_eq!(ask_under(&ledger, 1, &open_session()).await.unwrap(), Outcome::Applied);
+        let request = |(command, offset)| Request { position: position(offset), logged_at: RELEASE, fence: 1, command };
+        let requests: Vec<_> = commands.iter().zip(10..).map(request).collect();
+        let first = ledger.apply(&requests).await.unwrap();
+        let remaining_before = remaining(&ledger).await;
+        let again = ledger.apply(&requests).await;
+        assert_eq!(remaining(&ledger).await, remaining_before, "a number is held by whoever was told so");
+        match again {
+            Ok(again) => {
+                // That a session is full may be told earlier.
+                let outcomes =
+                    |answers: Vec<Admission>| answers.iter().map(|answer| answer.outcome).collect::<Vec<_>>();
+                assert_eq!(outcomes(again), outcomes(first));
+                true
+            }
+            Err(port::Error::Lost(_)) => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(repeat(&[book(1, 1, 0), book(2, 2, 0), book(3, 3, 0)]).await);
+    assert!(repeat(&[open_session(), book(1, 1, 0), cancel(9, 9, 0), book(1, 1, 0)]).await);
+    assert!(repeat(&[close(), open_session()]).await);
+    assert!(!repeat(&[book(1, 1, 0), close(), open_session(), book(2, 2, 0)]).await, "the first is not held");
+    assert!(!repeat(&[close(), open_session(), book(2, 2, 0)]).await, "closing again would take it back");
+    assert!(!repeat(&[book(1, 1, 0), cancel(1, 1, 0), book(2, 2, 0)]).await);
+    assert!(!repeat(&[cancel(1, 1, 0), book(1, 1, 0)]).await, "cancelling again would take it back");
+}
+
 #[tokio::test]
 async fn restores_a_large_session_in_parts() {
     let ledger = open(Options { response_timeout: PATIENT, ..options(vec![shared().url()]) }).await;

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Unit, property, conformance and process tests, against real servers; then those on today's ClickHouse engine (chDB), which
+# is fetched once (180 MB to load, 570 MB on the disk).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=bench/install.sh
+source bench/install.sh
+
+need_servers
+cargo test --workspace
+
+say "The tests on today's ClickHouse (chDB)"
+if (need npm npm && bench/stack/clickhouse/fetch-chdb.sh); then
+  cargo build --workspace --bin orderly-chdb
+  cargo test --workspace --test conformance -- --ignored chdb::
+else
+  printf '\n\033[1;31m%s\033[0m\n' \
+    "SKIPPED: chDB could not be fetched (above is why), so nothing was tried on a ClickHouse of today. All else passed."
+fi
