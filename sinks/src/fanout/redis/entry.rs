@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use orderly_domain::port::store::Committed;
+use orderly_domain::port::{Error, Result};
 use redis::streams::StreamId;
+
+/// Decisions of one entry: the stream is trimmed by the number of its entries, which so bounds its memory.
+const DECISIONS_MAX: usize = 256;
+/// More than any batch has before it was compressed: what claims to have more was not written by a fan-out.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// An entry's id: the server's milliseconds, and a number among the entries of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +79,21 @@ pub(super) fn batch(entry: &StreamId) -> Option<Arc<[Committed]>> {
 
 /// What a batch holds; `None` when it was not written by a fan-out.
 pub(super) fn decisions(batch: &[u8]) -> Option<Arc<[Committed]>> {
-    serde_json::from_slice(batch).ok()
+    let length = batch.first_chunk().map(|length| u32::from_le_bytes(*length))?;
+    if usize::try_from(length).ok()? > BATCH_BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(&lz4_flex::decompress_size_prepended(batch).ok()?).ok()
+}
+
+/// Batches of the stream's size, for [`decisions`]: JSON, which later versions can add to, compressed.
+pub(super) fn batches(committed: &[Committed]) -> Result<Vec<Vec<u8>>> {
+    let compressed = |part: &[Committed]| {
+        let json = serde_json::to_vec(part)
+            .map_err(|error| Error::Corrupt(format!("decisions that cannot be written as JSON: {error}")))?;
+        Ok(lz4_flex::compress_prepend_size(&json))
+    };
+    committed.chunks(DECISIONS_MAX).map(compressed).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub struct Options {
     pub response_timeout: Duration,
     /// The stream's key; without `{` and `}`.
     pub stream: String,
-    /// About how many batches the stream keeps for readers that lag behind.
+    /// About how many batches the stream keeps for readers that lag behind. One has at most 256 decisions, about 15 kB.
     pub kept_batches_max: usize,
     /// About how many batches this process keeps for its slowest subscriber.
     pub capacity_batches: usize,

@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::Options;
-use super::entry::Id;
+use super::entry::{self, Id};
 use super::metrics::Metrics;
 use super::reader::{Heard, Reader};
 use crate::redis::{Connection, Servers, Urls};
@@ -77,9 +77,11 @@ impl Drop for Fanout {
 impl port::Fanout for Fanout {
     async fn publish(&self, committed: Arc<[Committed]>) -> Result<()> {
         let _timer = self.metrics.publish_seconds.start_timer();
-        let batch = serde_json::to_vec(&committed[..])
-            .map_err(|error| Error::Corrupt(format!("decisions that cannot be written as JSON: {error}")))?;
-        let args = [self.kept_batches_max.max(1).to_string().into_bytes(), batch];
+        if committed.is_empty() {
+            return Ok(());
+        }
+        let mut args = vec![self.kept_batches_max.max(1).to_string().into_bytes()];
+        args.append(&mut entry::batches(&committed)?);
         let ask = |mut connection: Connection| async move {
             PUBLISH.call::<String>(&mut connection, &self.keys, &args).await
         };
