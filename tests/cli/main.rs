@@ -9,5 +9,6 @@ mod program;
 mod replay;
 mod server;
 mod sessions;
+mod stack;
 mod start;
 mod token;
