@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod edges;
 mod keys;
+mod replay;
 mod serve;
 mod telemetry;
 
@@ -46,6 +47,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
             if !check::run(&config, command.idle, command.json).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Replay(command) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            if !Box::pin(replay::run(&config, command.keep.as_deref(), command.json)).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -142,7 +142,7 @@ async fn failed(pipeline: Option<&Pipeline>) -> orderly_pipeline::Error {
 }
 
 /// Ends at the first SIGTERM or SIGINT from now on.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -8,6 +8,7 @@ fn every_command_explains_itself_with_examples() {
     for command in [
         &["serve"][..],
         &["check"],
+        &["replay"],
         &["policy", "get"],
         &["policy", "set"],
         &["policy", "diff"],

@@ -5,6 +5,7 @@ mod crash;
 mod distributed;
 mod help;
 mod policy;
+mod profiles;
 mod program;
 mod replay;
 mod server;

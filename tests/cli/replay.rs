@@ -15,29 +15,38 @@ struct Arguments {
     options: replay::Options,
 }
 
-/// The number booked is the sum over sessions of min(capacity, eligible demand), which the replay computes from the file
-/// alone; and every invariant holds.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_citys_bookings_are_decided_as_they_must_be() {
+/// How real bookings are played; `None`, and a word about it, where they are missing.
+pub(crate) fn bookings() -> Option<replay::Options> {
     let options = Arguments::parse_from(["replay"]).options;
     // The default is relative to the repository's root, where tests of this package run.
     let data = options.data_file();
-    if !data.exists() {
-        let name = replay::DATA_FOLDER;
-        let told = format!("skipped: there are no bookings at {}; name their folder by {name}\n", data.display());
-        std::io::stderr().write_all(told.as_bytes()).expect("stderr is open");
-        return;
+    if data.exists() {
+        return Some(options);
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let name = replay::DATA_FOLDER;
+    let told = format!("skipped: there are no bookings at {}; name their folder by {name}\n", data.display());
+    std::io::stderr().write_all(told.as_bytes()).expect("stderr is open");
+    None
+}
+
+/// A throttle policy under which a patient may book as fast as it likes, in a file of the folder.
+pub(crate) fn write_policy(folder: &Path) -> [&'static str; 2] {
     let open = "[limits]\npatient = { rate_per_s = 1000000, burst = 1000000 }\n";
-    std::fs::write(folder.path().join("policy.toml"), open).expect("written");
-    let server = Server::start_with(folder.path(), &["--policy", "policy.toml"]);
+    std::fs::write(folder.join("policy.toml"), open).expect("written");
+    ["--policy", "policy.toml"]
+}
+
+/// The number booked is the sum over sessions of min(capacity, eligible demand), which the replay computes from the file
+/// alone; every invariant holds; and the log, decided again, gives the same decisions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_citys_bookings_are_decided_as_they_must_be() {
+    let Some(options) = bookings() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start_with(folder.path(), &write_policy(folder.path()));
     let report = replay::run(server.url(), options).await.expect("it plays");
     assert!(report.passed(), "{}", report.to_text());
     assert!(server.terminate().success());
-    check(folder.path());
-}
-
-fn check(folder: &Path) {
-    output(orderly(folder).args(["check", "--idle"]));
+    output(orderly(folder.path()).args(["check", "--idle"]));
+    let same = output(orderly(folder.path()).args(["replay"]));
+    assert!(same.contains("records are decided alike"), "{same}");
 }

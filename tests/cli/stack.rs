@@ -56,6 +56,11 @@ impl Servers {
 
     pub(crate) fn node(&self, role: &str) -> Server {
         let demo: &[&str] = if role == "ingress" { &["--demo"] } else { &[] };
-        Server::start_role(self.path(), &[&[role, "--config", CONFIG], demo].concat())
+        self.node_with(role, demo)
+    }
+
+    /// A node with further arguments.
+    pub(crate) fn node_with(&self, role: &str, arguments: &[&str]) -> Server {
+        Server::start_role(self.path(), &[&[role, "--config", CONFIG], arguments].concat())
     }
 }
