@@ -17,6 +17,7 @@ use orderly_sinks::{log, store};
 use prometheus::Registry;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
 
 use crate::program::{orderly, output};
 use crate::replay::{bookings, write_policy};
@@ -32,9 +33,18 @@ const APPENDS: usize = 256;
 /// Long enough for any machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-fn assert_replays(servers: &Servers) {
-    let same = output(orderly(servers.path()).args(["replay", "--config", CONFIG]));
-    assert!(same.contains("records are decided alike"), "{same}");
+/// Replays what the servers hold; tells how many records of each outcome there were.
+fn assert_replays(servers: &Servers, records: u64) -> Vec<Value> {
+    let told = output(orderly(servers.path()).args(["replay", "--json", "--config", CONFIG]));
+    let report: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&report["same"], &report["records"], &report["undecided"]), (&true.into(), &records.into(), &0.into()));
+    report["outcomes"].as_array().expect("a list").clone()
+}
+
+/// How many bookings had that outcome.
+fn bookings_of(outcomes: &[Value], outcome: &str) -> u64 {
+    let of_it = outcomes.iter().filter(|row| row["kind"] == "book" && row["outcome"] == outcome);
+    of_it.filter_map(|row| row["store"].as_u64()).sum()
 }
 
 /// Real bookings through two ingresses, decided by two pipelines as they come. A patient has one doctor in a clinic, so that
@@ -51,7 +61,10 @@ async fn a_citys_bookings_are_decided_alike_by_both_profiles() {
     let report = replay::run(&urls, options).await.expect("it plays");
     assert!(report.passed(), "{}", report.to_text());
     output(orderly(servers.path()).args(["check", "--idle", "--config", CONFIG]));
-    assert_replays(&servers);
+    let log = open_log(&servers).await;
+    let outcomes = assert_replays(&servers, records(&log).await);
+    log.close().await;
+    assert_eq!(bookings_of(&outcomes, "booked"), report.booked);
     nodes.extend(ingresses);
     for node in nodes.into_iter().rev() {
         assert!(node.terminate().success());
@@ -63,8 +76,7 @@ async fn a_citys_bookings_are_decided_alike_by_both_profiles() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_contended_log_is_decided_alike_by_both_profiles() {
     let servers = tokio::task::block_in_place(Servers::start);
-    let options = log::kafka::Options { brokers: servers.kafka.brokers(), ..log::kafka::Options::default() };
-    let kafka = log::kafka::Log::open(options, &Registry::new()).await.expect("Kafka answers");
+    let kafka = open_log(&servers).await;
     let mut crowd = Crowd { random: SmallRng::seed_from_u64(11), bookings: Vec::new() };
     for doctor in 0..DOCTORS {
         for day in 0..DAYS {
@@ -74,7 +86,7 @@ async fn a_contended_log_is_decided_alike_by_both_profiles() {
     let intents: Vec<_> = (0..INTENTS).map(|number| crowd.intent(number)).collect();
     let appends = futures::stream::iter(intents).map(|command| append(&kafka, command));
     appends.buffer_unordered(APPENDS).try_collect::<()>().await.expect("they are taken");
-    let records: u64 = kafka.extents().await.expect("Kafka answers").iter().map(|extent| extent.end).sum();
+    let records = records(&kafka).await;
     kafka.close().await;
 
     let pipeline = servers.node("pipeline");
@@ -91,8 +103,20 @@ async fn a_contended_log_is_decided_alike_by_both_profiles() {
         assert!(Instant::now() < deadline, "{decided} of {records} records are decided");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_replays(&servers);
+    let outcomes = assert_replays(&servers, records);
+    for outcome in ["booked", "sold_out", "already_booked", "session_closed"] {
+        assert!(bookings_of(&outcomes, outcome) > 0, "nobody was told {outcome}: {outcomes:?}");
+    }
     assert!(pipeline.terminate().success());
+}
+
+async fn open_log(servers: &Servers) -> log::kafka::Log {
+    let options = log::kafka::Options { brokers: servers.kafka.brokers(), ..log::kafka::Options::default() };
+    log::kafka::Log::open(options, &Registry::new()).await.expect("Kafka answers")
+}
+
+async fn records(log: &log::kafka::Log) -> u64 {
+    log.extents().await.expect("Kafka answers").iter().map(|extent| extent.end).sum()
 }
 
 async fn append(log: &log::kafka::Log, command: Command) -> anyhow::Result<()> {

@@ -2,12 +2,16 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use orderly_bench::replay;
 
-use crate::program::{orderly, output};
+use crate::program::{complaint, orderly, output};
 use crate::server::Server;
+
+/// Long enough for any machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Parser)]
 struct Arguments {
@@ -49,4 +53,29 @@ async fn a_citys_bookings_are_decided_as_they_must_be() {
     output(orderly(folder.path()).args(["check", "--idle"]));
     let same = output(orderly(folder.path()).args(["replay"]));
     assert!(same.contains("records are decided alike"), "{same}");
+}
+
+/// A store in which a decision is missing: the replay says which one, and fails. A kept copy is a data folder like others.
+#[test]
+fn a_lost_decision_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let deadline = Instant::now() + PATIENCE;
+    while !orderly(folder.path()).args(["check", "--idle"]).output().expect("it runs").status.success() {
+        assert!(Instant::now() < deadline, "the demo hospital is not decided");
+    }
+    assert!(server.terminate().success());
+    let kept = output(orderly(folder.path()).args(["replay", "--keep", "again"]));
+    assert!(kept.contains("open_session") && kept.contains("records are decided alike"), "{kept}");
+    output(orderly(folder.path()).args(["check", "--idle", "--data", "again"]));
+    let again = complaint(orderly(folder.path()).args(["replay", "--keep", "again"]), 1);
+    assert!(again.contains("not empty"), "{again}");
+
+    let store = rusqlite::Connection::open(folder.path().join("data/store.sqlite")).expect("it is a database");
+    let lost = "DELETE FROM decisions WHERE partition = 3 AND log_offset = 2";
+    assert_eq!(store.execute(lost, []).expect("it can be written"), 1);
+    let replay = orderly(folder.path()).arg("replay").output().expect("it runs");
+    let told = String::from_utf8(replay.stdout).expect("text");
+    assert_eq!(replay.status.code(), Some(1), "{told}");
+    assert!(told.contains("3/2: open_session on ") && told.contains("was told nothing; anew: applied"), "{told}");
 }
