@@ -19,9 +19,8 @@ if stack_runs; then stack_down; fi
 rm -rf "$data"
 trap 'stop_nodes || true; if stack_runs; then stack_down; fi' EXIT
 
-port=$(free_ports 12)
-stack_up --port "$port"
-port=$((port + 7))
+stack_up --port "$(free_ports 8)"
+port=$(free_ports 5)
 say "Starting two pipelines, a relay and two ingresses (their logs: .dev/replay-*.log)"
 start_node replay-relay "$((port + 4))" relay
 start_node replay-pipeline-1 "$((port + 2))" pipeline
