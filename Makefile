@@ -44,8 +44,8 @@ fmt: ## format the code
 check: ## verify every invariant of a data folder (DATA=.dev/run)
 	cargo run --release -q -p orderly -- check --data $(DATA)
 
-replay: ## decide 66,964 real bookings of a city's clinics and verify every invariant
-	@bench/replay.sh
+replay: ## decide 66,964 real bookings and verify every invariant (PROFILE=distributed: and compare with the embedded one)
+	@$(if $(filter distributed,$(PROFILE)),bench/replay-distributed.sh,bench/replay.sh)
 
 bench: ## measure both profiles, as ratios from one run on this machine
 	@bash -c 'set -e; source bench/install.sh; need_servers'

@@ -6,6 +6,7 @@ source bench/server.sh
 
 stack_folder=.dev/stack
 stack_pid_file=.dev/stack.pid
+stack_log=.dev/stack.log
 stack_config=.dev/orderly.toml
 node_pids=()
 
@@ -19,7 +20,7 @@ stack_up() {
   need_servers
   need prometheus prometheus
   if stack_runs; then
-    say "The servers run already; .dev/stack.log says where"
+    say "The servers run already; $stack_log says where"
     if (($#)); then
       cargo build --release --quiet -p orderly-stack
       "$target/release/orderly-stack" --folder "$stack_folder" --only-targets "$@"
@@ -29,20 +30,20 @@ stack_up() {
   cargo build --release --quiet -p orderly-stack
   say "Starting Kafka, Redis, PostgreSQL, ClickHouse and Prometheus (their data: $stack_folder)"
   mkdir -p .dev
-  : >.dev/stack.log # of the last time
+  : >"$stack_log" # of the last time
   # It holds the servers: in a session of its own, so that a Ctrl-C here leaves it alone.
   setsid "$target/release/orderly-stack" --folder "$stack_folder" --config "$stack_config" "$@" \
-    >.dev/stack.log 2>&1 </dev/null &
+    >"$stack_log" 2>&1 </dev/null &
   local pid=$!
   echo "$pid" >"$stack_pid_file"
-  until grep -q '^ready$' .dev/stack.log; do
+  until grep -q '^ready$' "$stack_log"; do
     kill -0 "$pid" 2>/dev/null || {
-      cat .dev/stack.log >&2
+      cat "$stack_log" >&2
       fail "The servers did not start; see above and the logs in $stack_folder."
     }
     sleep 0.2
   done
-  grep -v '^ready$\|^starting' .dev/stack.log
+  grep -v '^ready$\|^starting' "$stack_log"
 }
 
 # Stops the servers. What they hold stays in their folder.
@@ -57,6 +58,20 @@ stack_down() {
   while kill -0 "$pid" 2>/dev/null; do sleep 0.2; done
   rm -f "$stack_pid_file"
   echo "The servers are stopped; their data stay in $stack_folder (make clean-data removes them)."
+}
+
+# The first of so many ports in a row on which nobody listens.
+free_ports() {
+  local count=$1 first nth
+  for _ in {1..100}; do
+    first=$(choose_port free)
+    for ((nth = 1; nth < count; nth++)); do
+      if listens "$((first + nth))"; then continue 2; fi
+    done
+    echo "$first"
+    return
+  done
+  fail "There are no $count free ports in a row between 20000 and 32000."
 }
 
 # Starts one of Orderly's processes and waits until it is ready.

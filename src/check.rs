@@ -10,11 +10,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use orderly_checker::{Invariant, Options, Report};
 use orderly_domain::port::store::Progress;
 use orderly_domain::port::{Analytics, Store};
-use orderly_sinks::{analytics, ledger, log, store};
+use orderly_sinks::{analytics, ledger};
 use prometheus::Registry;
 use serde_json::json;
 
 use crate::config::{Config, Profile};
+use crate::edges::Past;
 
 /// How long a check of an idle system waits for analytics, which trail the store.
 const ANALYTICS_WAIT: Duration = Duration::from_secs(10);
@@ -32,10 +33,13 @@ pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::R
         ordered_over_partitions: config.profile == Profile::Embedded,
         analytics_forget: config.profile == Profile::Distributed && config.clickhouse.retention_days.is_some(),
     };
+    let past = Past::open(config).await?;
     let report = match config.profile {
-        Profile::Embedded => embedded(&config.data, options).await?,
-        Profile::Distributed => distributed(config, options).await?,
+        Profile::Embedded => embedded(&config.data, &past, options).await,
+        Profile::Distributed => distributed(config, &past, options).await,
     };
+    past.close().await;
+    let report = report?;
     let mut out = std::io::stdout().lock();
     if as_json {
         writeln!(out, "{:#}", to_json(&report))?;
@@ -45,43 +49,36 @@ pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::R
     Ok(report.holds())
 }
 
-async fn embedded(data: &Path, options: Options) -> anyhow::Result<Report> {
-    let log = log::sqlite::Log::open_read_only(data)
-        .with_context(|| format!("cannot open the intent log in {}; name its folder with --data", data.display()))?;
-    let store = store::sqlite::Store::open_read_only(data)
-        .with_context(|| format!("cannot open the store in {}; name its folder with --data", data.display()))?;
-    let mut report = orderly_checker::check(&log, &store, options)
+async fn embedded(data: &Path, past: &Past, options: Options) -> anyhow::Result<Report> {
+    let mut report = orderly_checker::check(&*past.log, &*past.store, options)
         .await
         .with_context(|| format!("cannot check {}", data.display()))?;
     if data.join(analytics::sqlite::FILE).exists() {
         let analytics = analytics::sqlite::Analytics::open_read_only(data).context("cannot open the analytics")?;
         if options.idle {
-            settle(&analytics, &store).await?;
+            settle(&analytics, &*past.store).await?;
         }
-        orderly_checker::check_analytics(&analytics, &store, options, &mut report).await?;
+        orderly_checker::check_analytics(&analytics, &*past.store, options, &mut report).await?;
     }
     Ok(report)
 }
 
 /// Checks what the servers hold. Only schemas may be written, if they are missing or older than this program.
-async fn distributed(config: &Config, options: Options) -> anyhow::Result<Report> {
+async fn distributed(config: &Config, past: &Past, options: Options) -> anyhow::Result<Report> {
     let registry = Registry::new();
-    let log = log::kafka::Log::open_read_only(config.kafka_options()).await.context("cannot open the intent log")?;
-    let store = store::postgres::Store::open(config.postgres_options(), &registry).await;
-    let store = store.context("cannot open the store")?;
-    let mut report = orderly_checker::check(&log, &store, options).await.context("cannot check log and store")?;
+    let report = orderly_checker::check(&*past.log, &*past.store, options).await;
+    let mut report = report.context("cannot check log and store")?;
     if options.idle {
         let ledger = ledger::redis::Ledger::open(config.redis_ledger_options(), &registry).await;
         let ledger = ledger.context("cannot open the ledger")?;
-        orderly_checker::check_ledger(&ledger, &store, &mut report).await?;
+        orderly_checker::check_ledger(&ledger, &*past.store, &mut report).await?;
     }
     let analytics = analytics::clickhouse::Analytics::open(config.clickhouse_options()?, &registry).await;
     let analytics = analytics.context("cannot open the analytics")?;
     if options.idle {
-        settle(&analytics, &store).await?;
+        settle(&analytics, &*past.store).await?;
     }
-    orderly_checker::check_analytics(&analytics, &store, options, &mut report).await?;
-    log.close().await;
+    orderly_checker::check_analytics(&analytics, &*past.store, options, &mut report).await?;
     Ok(report)
 }
 

@@ -74,6 +74,21 @@ before the group had them, a line says so: {\"gap\":{\"batches\":3}} (null when 
 It reads only. Exit status 1 when an invariant is broken; the rows that break it are listed.")]
     Check(Check),
 
+    /// Decide the log again in an embedded engine, and compare every outcome with the store's
+    #[command(after_help = "Examples:
+  orderly replay --config orderly.toml
+      Kafka's records, decided by SQLite and the ledger in process, beside the decisions in PostgreSQL.
+  orderly replay --data /var/lib/orderly --keep again
+      The same for a data folder; the copy stays in the folder `again`, for `orderly check --data again --idle`.
+
+It reads only, and works on a copy of the log in the temporary folder (TMPDIR). A server may be deciding meanwhile: what
+it had decided at the start is compared. It needs the log from its beginning: where retention has dropped records, it
+says so. Exit status 1 when an outcome differs; the first 20 records that differ are listed in the order of the log.
+
+With several pipelines on the servers, one thing may differ without a fault: what two doctors of one department and day
+contend for, one appointment per patient, goes to whoever asks first. `orderly check` judges that.")]
+    Replay(Replay),
+
     /// Read, change or compare the throttle policy of a running server
     #[command(subcommand)]
     Policy(Policy),
@@ -187,6 +202,22 @@ pub(crate) struct Check {
     /// No server is deciding: intents without a decision are an error
     #[arg(long)]
     pub idle: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `orderly replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Keep the embedded copy in this folder, which must be empty or new
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
 
     /// Print JSON instead of a table
     #[arg(long)]

@@ -31,6 +31,48 @@ enum Kept {
     Distributed { log: Arc<log::kafka::Log>, events: Option<Arc<feed::kafka::Feed>> },
 }
 
+/// What was asked and what was decided, for whoever only reads.
+pub(crate) struct Past {
+    pub log: Arc<dyn IntentLog>,
+    pub store: Arc<dyn Store>,
+    /// The log again, where it has to be closed.
+    kafka: Option<Arc<log::kafka::Log>>,
+}
+
+impl Past {
+    /// Opens log and store of the configured profile. Reads only, also while they are written; only the store's schema on
+    /// PostgreSQL is made or raised, if it is missing or older than this program.
+    ///
+    /// # Errors
+    /// When one cannot be opened. Says which, and what to do.
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        match config.profile {
+            Profile::Embedded => {
+                let data = &config.data;
+                let hint =
+                    |what: &str| format!("cannot open {what} in {}; name its folder with --data", data.display());
+                let log = log::sqlite::Log::open_read_only(data).with_context(|| hint("the intent log"))?;
+                let store = store::sqlite::Store::open_read_only(data).with_context(|| hint("the store"))?;
+                Ok(Self { log: Arc::new(log), store: Arc::new(store), kafka: None })
+            }
+            Profile::Distributed => {
+                let log = log::kafka::Log::open_read_only(config.kafka_options()).await;
+                let log = Arc::new(log.context("cannot open the intent log")?);
+                let store = store::postgres::Store::open(config.postgres_options(), &Registry::new()).await;
+                let store = store.context("cannot open the store")?;
+                Ok(Self { log: Arc::clone(&log) as _, store: Arc::new(store), kafka: Some(log) })
+            }
+        }
+    }
+
+    /// Closes what must not be dropped at once.
+    pub(crate) async fn close(&self) {
+        if let Some(log) = &self.kafka {
+            log.close().await;
+        }
+    }
+}
+
 impl Edges {
     /// Opens the adapters of the configured profile.
     ///

@@ -8,6 +8,7 @@ mod demo;
 mod edges;
 mod follow;
 mod keys;
+mod replay;
 mod serve;
 mod telemetry;
 
@@ -47,6 +48,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
             if !check::run(&config, command.idle, command.json).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Replay(command) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            if !Box::pin(replay::run(&config, command.keep.as_deref(), command.json)).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -137,6 +137,19 @@ impl Outcome {
     }
 }
 
+/// In words, for people.
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Booked { number } => write!(f, "booked {number}"),
+            Self::Rejected(reason) => reason.fmt(f),
+            Self::Cancelled { number } => write!(f, "cancelled {number}"),
+            Self::Applied => f.write_str("applied"),
+            Self::Repeat { first } => write!(f, "repeat of offset {first}"),
+        }
+    }
+}
+
 /// What was decided for one log record. Final once committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {

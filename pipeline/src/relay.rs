@@ -22,6 +22,8 @@ use crate::metrics::RELAYED_TOTAL;
 const PAGE_ROWS: usize = 2_000;
 /// How long it waits when there is nothing to carry, or something failed.
 const IDLE: Duration = Duration::from_millis(250);
+/// How long rows gather when it has carried all there were: a column store bears few large inserts, not many small ones.
+const GATHER: Duration = Duration::from_millis(250);
 /// How long a stop may take because of it. What is left then is carried after the next start.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 /// While decisions are being made, it rests this many times as long as it worked.
@@ -84,6 +86,28 @@ impl Relay {
     }
 }
 
+/// What a round came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Carried {
+    Nothing,
+    /// All there was.
+    All,
+    /// A full page of some partition, and there may be more.
+    Page,
+}
+
+impl Carried {
+    /// How long to rest after a round that took so long.
+    fn pause(self, pipeline_is_busy: bool, took: Duration) -> Duration {
+        let pause = match self {
+            Self::Nothing => return IDLE,
+            Self::All => GATHER,
+            Self::Page => Duration::ZERO,
+        };
+        if pipeline_is_busy { pause.max(took * MAKE_WAY) } else { pause }
+    }
+}
+
 impl Carrier {
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let (mut known, mut failed) = (false, false);
@@ -93,18 +117,14 @@ impl Carrier {
             // What another carries meanwhile, the feed knows.
             let ours = self.turn.as_ref().is_none_or(|turn| turn.is_ours());
             let round = async { if ours { self.round(known).await.map(Some) } else { Ok(None) } };
-            let pause = match round.await {
+            let (pause, ended) = match round.await {
                 Ok(None) => {
                     known = false;
-                    IDLE
+                    (IDLE, true)
                 }
                 Ok(Some(carried)) => {
                     (known, failed) = (true, false);
-                    match carried {
-                        0 => IDLE,
-                        _ if self.pipeline_is_busy() => start.elapsed() * MAKE_WAY,
-                        _ => Duration::ZERO,
-                    }
+                    (carried.pause(self.pipeline_is_busy(), start.elapsed()), carried == Carried::Nothing)
                 }
                 Err(error) => {
                     if known || stopped_at.is_some() || !failed {
@@ -112,11 +132,11 @@ impl Carrier {
                     }
                     failed = true;
                     known = false;
-                    IDLE
+                    (IDLE, true)
                 }
             };
             match stopped_at {
-                Some(_) if pause == IDLE => return,
+                Some(_) if ended => return,
                 Some(stopped_at) if Instant::now() - stopped_at > CATCH_UP_MAX => return,
                 Some(_) => {}
                 None => tokio::select! {
@@ -134,12 +154,12 @@ impl Carrier {
         std::mem::replace(&mut self.decided_total, decided) != decided
     }
 
-    /// Carries a page of every partition that has one, and tells how many rows.
-    async fn round(&mut self, known: bool) -> port::Result<usize> {
+    /// Carries a page of every partition that has one.
+    async fn round(&mut self, known: bool) -> port::Result<Carried> {
         if !known {
             self.next = self.feed.next_offsets().await?.into_iter().collect();
         }
-        let mut carried = 0;
+        let mut carried = Carried::Nothing;
         for progress in self.store.progress().await? {
             let from = self.next.get(&progress.partition).copied().unwrap_or(0);
             if from >= progress.next_offset {
@@ -164,7 +184,7 @@ impl Carrier {
             self.feed.append(&rows).await?;
             self.next.insert(progress.partition, last + 1);
             self.relayed_total.inc_by(rows.len() as u64);
-            carried += rows.len();
+            carried = carried.max(if rows.len() < PAGE_ROWS { Carried::All } else { Carried::Page });
         }
         Ok(carried)
     }
@@ -197,5 +217,21 @@ impl Carrier {
             session: decision.session_id.as_ref().and_then(|id| self.sessions.get(id)).cloned(),
             session_id: decision.session_id,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A relay in a process of its own does not know when the pipelines are busy; it must not insert row by row.
+    #[test]
+    fn rows_gather_unless_a_page_is_full() {
+        let took = Duration::from_millis(2);
+        assert_eq!(Carried::All.pause(false, took), GATHER);
+        assert_eq!(Carried::Page.pause(false, took), Duration::ZERO, "it catches up at full speed");
+        assert_eq!(Carried::Page.pause(true, took), took * MAKE_WAY);
+        assert_eq!(Carried::All.pause(true, GATHER), GATHER * MAKE_WAY);
+        assert_eq!(Carried::Nothing.pause(true, took), IDLE);
     }
 }

@@ -1,23 +1,16 @@
 //! The distributed profile on real servers: a rush during which nodes and servers are killed, stopped and emptied.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use nix::sys::signal::Signal;
 use orderly_bench::rush;
-use orderly_stack::clickhouse::{self, ClickHouse};
-use orderly_stack::kafka::{self, Kafka};
-use orderly_stack::postgres::{self, Postgres};
-use orderly_stack::redis::{self, Redis};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::program::{orderly, output};
 use crate::server::Server;
+use crate::stack::{CONFIG, Servers};
 
-const CONFIG: &str = "orderly.toml";
 /// Long enough for any machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
@@ -26,52 +19,6 @@ const POLL: Duration = Duration::from_millis(50);
 struct Arguments {
     #[command(flatten)]
     rush: rush::Options,
-}
-
-/// The servers, in a folder of their own.
-struct Servers {
-    kafka: Kafka,
-    redis: Redis,
-    postgres: Postgres,
-    clickhouse: ClickHouse,
-    folder: TempDir,
-}
-
-impl Servers {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        // PostgreSQL's user has to reach its own folder in it.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
-        let at = |name: &str| folder.path().join(name);
-        let postgres = Postgres::start(&at("postgres"), postgres::Options::default()).expect("PostgreSQL starts");
-        postgres.create_database("orderly").expect("it can be made");
-        let append_only = redis::Options { append_only: true, ..redis::Options::default() };
-        let redis = Redis::start(&at("redis"), append_only).expect("Redis starts");
-        let clickhouse =
-            ClickHouse::start(&at("clickhouse"), clickhouse::Options::default()).expect("ClickHouse starts");
-        let kafka = Kafka::start(&at("kafka"), &kafka::Options::default()).expect("Kafka starts");
-        std::fs::write(at("auth.key"), "a secret of the test, long enough for HS256 to take it\n").expect("written");
-        std::fs::write(at("ticket.keys"), format!("1 {}\n", "QUJD".repeat(16))).expect("written");
-        let config = format!(
-            "profile = \"distributed\"\n[auth]\nkey_file = \"auth.key\"\n[ticket]\nkeys_file = \"ticket.keys\"\n\
-             [kafka]\nbrokers = {:?}\n[redis]\nurls = {:?}\n[postgres]\nurl = {:?}\n[clickhouse]\nurl = {:?}\n",
-            kafka.brokers(),
-            redis.url(),
-            postgres.url("orderly"),
-            clickhouse.url()
-        );
-        std::fs::write(at(CONFIG), config).expect("written");
-        Self { kafka, redis, postgres, clickhouse, folder }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn node(&self, role: &str) -> Server {
-        let demo: &[&str] = if role == "ingress" { &["--demo"] } else { &[] };
-        Server::start_role(self.path(), &[&[role, "--config", CONFIG], demo].concat())
-    }
 }
 
 /// What its nodes know of the pipeline, as ops see it.

@@ -9,6 +9,7 @@ fn every_command_explains_itself_with_examples() {
         &["serve"][..],
         &["check"],
         &["follow"],
+        &["replay"],
         &["policy", "get"],
         &["policy", "set"],
         &["policy", "diff"],

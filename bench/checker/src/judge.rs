@@ -42,8 +42,8 @@ impl Answer {
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Fresh(outcome) => f.write_str(&in_words(outcome)),
-            Self::Repeat { first, outcome } => write!(f, "{} again, as at offset {first}", in_words(outcome)),
+            Self::Fresh(outcome) => outcome.fmt(f),
+            Self::Repeat { first, outcome } => write!(f, "{outcome} again, as at offset {first}"),
         }
     }
 }
@@ -142,7 +142,7 @@ impl Judge {
             let broken = self.broken(&answers[0], decision);
             let session = decision.session_id.as_ref().map_or("no session", SessionId::as_str);
             let kind = decision.kind.as_str();
-            let told = in_words(&decision.outcome);
+            let told = decision.outcome;
             let row =
                 format!("{}: {kind} on {session} was told {told}; by the rules: {}", decision.position, answers[0]);
             report.violated(broken, row);
@@ -269,15 +269,5 @@ fn difference(row: &DecisionRow, command: Option<&Command>, logged_at: Timestamp
     match (&decision.session_id, command.map(Command::session_id)) {
         (Some(told), Some(asked)) if told != asked => Some(format!("it is on session {told}, the record on {asked}")),
         _ => None,
-    }
-}
-
-fn in_words(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Booked { number } => format!("booked {number}"),
-        Outcome::Cancelled { number } => format!("cancelled {number}"),
-        Outcome::Rejected(reason) => reason.to_string(),
-        Outcome::Applied => "applied".to_owned(),
-        Outcome::Repeat { first } => format!("repeat of offset {first}"),
     }
 }

@@ -26,7 +26,7 @@ const BATCH: usize = 4_096;
 /// Calls that are sent before their answers are read.
 const PIPELINED: usize = 128;
 /// Connections of the ledger, and of the calls beside it.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: u16 = 4;
 const FENCE: u64 = 1;
 
 /// Bookings a second, and decisions a second when 99 of 100 are refused; both beside the script's calls a second.
@@ -116,7 +116,7 @@ async fn pipelined_calls(servers: &Servers, hospital: &Hospital, commands: &[Com
     let sha: String = redis::cmd("SCRIPT").arg("LOAD").arg(APPLY.code()).query_async(&mut connection).await?;
     let mut line = Line::new();
     let mut number = 0_u64;
-    let mut pipelines: Vec<Vec<redis::Pipeline>> = vec![Vec::new(); CONNECTIONS];
+    let mut pipelines: Vec<Vec<redis::Pipeline>> = vec![Vec::new(); CONNECTIONS.into()];
     for command in hospital.openings() {
         number += 1;
         let call = call(&sha, number, line.place(&command), line.now, &command);
@@ -125,7 +125,7 @@ async fn pipelined_calls(servers: &Servers, hospital: &Hospital, commands: &[Com
     let mut filling: Vec<redis::Pipeline> = (0..CONNECTIONS).map(|_| redis::pipe()).collect();
     for command in commands {
         number += 1;
-        let lane = usize::from(partition_of(command.doctor_id(), CONNECTIONS as u16));
+        let lane = usize::from(partition_of(command.doctor_id(), CONNECTIONS));
         filling[lane].add_command(call(&sha, number, line.place(command), line.now, command));
         if filling[lane].len() == PIPELINED {
             pipelines[lane].push(std::mem::replace(&mut filling[lane], redis::pipe()));

@@ -115,7 +115,7 @@ impl Options {
     }
 }
 
-/// Opens the clinics' sessions, plays all bookings in order of booking time (each patient's strictly), follows every one
+/// Opens the clinics' sessions at the server at `url`, or at several that answer alike, with commas between, plays all bookings in order of booking time (each patient's strictly), follows every one
 /// to its outcome, and compares.
 ///
 /// The server must not have seen this data before: the Idempotency-Keys are the appointments' numbers.
@@ -131,7 +131,9 @@ pub async fn run(url: &str, options: Options) -> anyhow::Result<Report> {
     let clinics = plan.clinics(&bookings.rows)?;
     let api = Api::new(Client::new(url, options.connections, ANSWER_TIMEOUT)?);
 
-    open(&api, &clinics.sessions).await?;
+    // Each server lists a session once it has heard of it, and only then takes bookings for it.
+    let servers = url.split(',').map(|url| anyhow::Ok(Api::new(Client::new(url, 1, ANSWER_TIMEOUT)?)));
+    open(&servers.collect::<Result<Vec<_>, _>>()?, &clinics.sessions).await?;
     let queues = queues(&bookings.rows, &clinics, &schedule, options.connections)?;
     let bearers = tokens(&api, &queues).await?;
     let patience = Duration::from_secs(options.patience_seconds);
@@ -141,8 +143,9 @@ pub async fn run(url: &str, options: Options) -> anyhow::Result<Report> {
     Ok(Report::new(&options, &bookings, &clinics, &schedule, &visits, elapsed, api.resident_bytes().await))
 }
 
-/// Opens the sessions and waits until all are listed.
-async fn open(api: &Api, sessions: &[Session]) -> anyhow::Result<()> {
+/// Opens the sessions through the first server and waits until every one lists all.
+async fn open(servers: &[Api], sessions: &[Session]) -> anyhow::Result<()> {
+    let api = servers.first().context("a server's address is needed")?;
     let known = api.sessions().await?;
     let known: std::collections::HashSet<_> = known.iter().map(|session| session.session_id.as_str()).collect();
     if let Some(session) = sessions.iter().find(|session| known.contains(session.session_id.as_str())) {
@@ -154,11 +157,18 @@ async fn open(api: &Api, sessions: &[Session]) -> anyhow::Result<()> {
         let lines = batch.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         api.open_sessions(&ops, lines.join("\n")).await?;
     }
+    let deadline = Instant::now() + OPENING_MAX;
+    for server in servers {
+        until_listed(server, sessions, deadline).await?;
+    }
+    Ok(())
+}
+
+async fn until_listed(server: &Api, sessions: &[Session], deadline: Instant) -> anyhow::Result<()> {
     let mut capacities: std::collections::HashMap<_, _> =
         sessions.iter().map(|session| (session.session_id.as_str(), session.capacity)).collect();
-    let deadline = Instant::now() + OPENING_MAX;
     loop {
-        for session in api.sessions().await? {
+        for session in server.sessions().await? {
             if session.state == "open" && capacities.get(session.session_id.as_str()) == Some(&session.capacity) {
                 capacities.remove(session.session_id.as_str());
             }

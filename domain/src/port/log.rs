@@ -11,8 +11,8 @@ use crate::position::{Offset, Partition, Position};
 pub struct Record {
     /// Its place.
     pub position: Position,
-    /// When the log took it. In the embedded log it is distinct and rising over all partitions, so that it orders them; in
-    /// Kafka it is the broker's clock, in whole milliseconds.
+    /// When the log took it. The embedded log gives times that are distinct and rise over all partitions, so that they order
+    /// them; in Kafka it is the broker's clock, in whole milliseconds.
     pub logged_at: Timestamp,
     /// An encoded [`crate::envelope`], or whatever somebody wrote.
     pub payload: Vec<u8>,

@@ -2,8 +2,9 @@
 //!
 //! An append is answered after the fsync of the transaction that carries it; appends that wait together share one. The
 //! times that the log gives are distinct and rise over all partitions, also across restarts and when the clock goes
-//! back, so that they order the whole log.
+//! back, so that they order the whole log. An [`Import`] makes a log of another log's records.
 
+mod import;
 mod measures;
 mod options;
 mod reader;
@@ -26,6 +27,7 @@ use prometheus::Registry;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use import::Import;
 use measures::Measures;
 pub use options::Options;
 use reader::Reader;

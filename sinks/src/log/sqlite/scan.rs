@@ -1,8 +1,9 @@
 //! Reading the log in its total order.
 //!
 //! The writer's transactions carry rising times, so a read transaction sees a prefix of the total order. Each read takes
-//! up to a limit from every partition in one read transaction. Where a partition was cut off at the limit, nothing later
-//! than its last record read is handed out: its next one may come before.
+//! up to a limit from every partition in one read transaction. Where a partition was cut off at the limit, nothing after
+//! its last record read is handed out: its next one may come before. The log's own times are distinct; those of a log that
+//! was imported may be equal, and then the place orders.
 
 use std::path::Path;
 
@@ -84,7 +85,7 @@ impl Scan {
     /// Reads on. After an error it must be told where to go on from.
     pub(super) fn read(&mut self) -> std::result::Result<Batch, Failure> {
         let mut records = std::mem::take(&mut self.held);
-        let mut complete_until: Option<Timestamp> = None;
+        let mut complete_until: Option<(Timestamp, Position)> = None;
         let transaction = self.connection.transaction()?;
         {
             let mut statement = transaction.prepare_cached(
@@ -95,16 +96,16 @@ impl Scan {
                 let Some(cursor) = cursor else { continue };
                 let limits = (self.partition_records_max, self.partition_bytes_max);
                 if cursor.fill(partition, limits, &mut statement, &mut records)? {
-                    let last = cursor.last_logged_at;
+                    let last = (cursor.last_logged_at, Position { partition, offset: cursor.next - 1 });
                     complete_until = Some(complete_until.map_or(last, |until| until.min(last)));
                 }
             }
         }
         transaction.commit()?;
         // Made of one ascending run a partition, which this sort finds and merges.
-        records.sort_by_key(|record| record.logged_at);
+        records.sort_by_key(order);
         if let Some(until) = complete_until {
-            self.held = records.split_off(records.partition_point(|record| record.logged_at <= until));
+            self.held = records.split_off(records.partition_point(|record| order(record) <= until));
         }
         self.count_held();
         Ok(Batch { records, more: complete_until.is_some() })
@@ -149,9 +150,9 @@ impl Cursor {
                     self.next
                 )));
             }
-            if logged_at <= self.last_logged_at {
+            if logged_at < self.last_logged_at {
                 return Err(corrupt(format!(
-                    "the log's times do not rise at {position}; restore the data folder from a copy"
+                    "the log's times go back at {position}; restore the data folder from a copy"
                 )));
             }
             let payload = row
@@ -169,6 +170,10 @@ impl Cursor {
         }
         Ok(read == room)
     }
+}
+
+fn order(record: &Record) -> (Timestamp, Position) {
+    (record.logged_at, record.position)
 }
 
 fn corrupt(text: String) -> Failure {

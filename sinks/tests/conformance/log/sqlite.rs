@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::join_all;
+use orderly_domain::Position;
 use orderly_domain::clock::{Clock, Manual, System, Timestamp};
 use orderly_domain::port::Error;
-use orderly_domain::port::log::{Appended, Extent, IntentLog};
-use orderly_sinks::log::sqlite::{Log, Options};
+use orderly_domain::port::log::{Appended, Extent, IntentLog, Record};
+use orderly_sinks::log::sqlite::{Import, Log, Options};
 use orderly_sinks::metrics;
 use prometheus::Registry;
 use tempfile::TempDir;
@@ -361,4 +362,52 @@ async fn reads_a_long_log_of_uneven_partitions_in_order() {
     assert_eq!(extents.iter().map(|Extent { end, .. }| end).sum::<u64>(), 60_000);
     assert!((value(&registry, metrics::LOG_APPENDED_TOTAL) - 60_000.0).abs() < 0.5);
     assert!(value(&registry, metrics::LOG_SIZE_BYTES) > 60_000.0 * 20.0);
+}
+
+fn record(partition: u16, offset: u64, millis: i64) -> Record {
+    let logged_at = Timestamp::from_millis(millis);
+    Record {
+        position: Position { partition, offset },
+        logged_at,
+        payload: format!("{partition}/{offset}").into_bytes(),
+    }
+}
+
+/// More records have one time than a read takes from a partition, as in a log from elsewhere they may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_keeps_places_and_times() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut records: Vec<_> = [(0, 30_000, 5_000), (1, 12_000, 1), (3, 20_000, 40_000)]
+        .into_iter()
+        .flat_map(|(partition, count, per_milli)| {
+            (0..count).map(move |offset: i64| record(partition, offset.unsigned_abs(), offset / per_milli))
+        })
+        .collect();
+    records.sort_by_key(|record| (record.logged_at, record.position));
+    let mut import = Import::begin(folder.path(), PARTITIONS).expect("it is new");
+    refusal(open(folder.path(), options()));
+    for batch in records.chunks(4_096) {
+        import.add(batch).expect("they are taken");
+    }
+    drop(import);
+    assert_eq!(read_all(&Log::open_read_only(folder.path()).expect("it is there")).await, records);
+
+    let log = open(folder.path(), options()).expect("it is a log like any other");
+    let last = records.last().expect("there are records").logged_at;
+    assert!(log.append(0, "doctor", payload(0)).await.expect("it is taken").logged_at > last);
+    drop(log);
+    assert!(matches!(Import::begin(folder.path(), PARTITIONS), Err(Error::DidNotHappen(_))), "it has records");
+}
+
+#[tokio::test]
+async fn an_import_is_refused_out_of_order() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut import = Import::begin(folder.path(), PARTITIONS).expect("it is new");
+    import.add(&[record(1, 0, 10), record(0, 0, 5), record(1, 1, 10)]).expect("each partition is in order");
+    for wrong in [record(1, 3, 11), record(1, 1, 11), record(1, 2, 9), record(PARTITIONS, 0, 11)] {
+        let both = [record(0, 1, 5), wrong];
+        assert!(matches!(import.add(&both), Err(Error::Corrupt(_))), "{both:?}");
+    }
+    import.add(&[record(0, 1, 5), record(1, 2, 10)]).expect("what failed left nothing");
+    assert!(matches!(Import::begin(folder.path(), PARTITIONS), Err(Error::DidNotHappen(_))), "one at a time");
 }
