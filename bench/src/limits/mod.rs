@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2_000_000)]
     pub tickets: u64,
     /// Intents in the topic that is decided from its start
-    #[arg(long, default_value_t = 500_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     pub topic_intents: u32,
     /// Bookings that are admitted through Redis
     #[arg(long, default_value_t = 300_000)]

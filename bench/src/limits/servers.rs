@@ -87,12 +87,12 @@ impl Servers {
         };
         self.postgres.create_database("orderly")?;
         // Nobody but this run's processes sees them.
-        write("auth.key", "a key of a measurement on the loopback address\n")?;
-        write("ticket.keys", &format!("1 {}\n", "QUJD".repeat(16)))?;
+        let auth = write("auth.key", "a key of a measurement on the loopback address\n")?;
+        let ticket = write("ticket.keys", &format!("1 {}\n", "QUJD".repeat(16)))?;
         write(
             "orderly.toml",
             &format!(
-                "profile = \"distributed\"\n[auth]\nkey_file = \"auth.key\"\n[ticket]\nkeys_file = \"ticket.keys\"\n\
+                "profile = \"distributed\"\n[auth]\nkey_file = {auth:?}\n[ticket]\nkeys_file = {ticket:?}\n\
                  [log]\npartitions = {PARTITIONS}\n[kafka]\nbrokers = {:?}\n[redis]\nurls = {:?}\n[postgres]\nurl = {:?}\n",
                 self.kafka.brokers(),
                 self.redis.url(),

@@ -11,6 +11,7 @@ mod apply;
 mod books;
 mod commit;
 mod connections;
+mod copy;
 mod days;
 mod error;
 mod migrations;

@@ -2,17 +2,19 @@
 
 use std::pin::pin;
 
+use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
+use futures::SinkExt as _;
 use futures::future::{try_join, try_join5};
 use jiff::civil::{Date, Time};
 use orderly_domain::port::store::{Commit, Committed};
 use orderly_domain::{Command, Partition, Position};
 use tokio_postgres::Statement;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::books::{Fate, Holding};
 use super::commit::Decided;
+use super::copy::Rows;
 use super::error::Failure;
 use super::rows::Known;
 use crate::store::codes;
@@ -239,7 +241,7 @@ const COPY_DECISIONS: &str = "\
     COPY decisions (partition, day, log_offset, logged_at_us, decided_at_us, kind, outcome, reason, number, ticket_id, \
     session_key, patient_id, first_offset, appointment_day, corrected) FROM STDIN (FORMAT binary)";
 
-const DECISION_TYPES: &[Type] = &[
+const DECISION_TYPES: [Type; 15] = [
     Type::INT4,
     Type::DATE,
     Type::INT8,
@@ -267,33 +269,35 @@ pub(super) async fn decisions_and_commit(
     before_commit: impl FnOnce(),
 ) -> Result<(), Failure> {
     let copy = client.prepare_cached(COPY_DECISIONS).await?;
-    let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, DECISION_TYPES));
+    let mut sink = pin!(client.copy_in::<_, Bytes>(&copy).await?);
+    let mut rows = Rows::new(&DECISION_TYPES);
     for index in order {
         let (decision, answer, place) = (&commit.decisions[index], &decided.answers[index], &decided.places[index]);
         let Committed { position, outcome, .. } = answer;
         let patient = decision.command.as_ref().and_then(Command::patient_id).map(|patient| patient.as_str());
-        writer
-            .as_mut()
-            .write(&[
-                &i32::from(position.partition),
-                &place.day,
-                &position.offset.cast_signed(),
-                &answer.logged_at.as_micros(),
-                &answer.decided_at.as_micros(),
-                &i16::from(codes::kind(answer.kind)),
-                &codes::outcome(*outcome).map(i16::from),
-                &outcome.reason().map(|reason| i16::from(codes::reason(reason))),
-                &outcome.number().map(u32::cast_signed),
-                &answer.ticket.as_ref().map(|ticket| &ticket.as_bytes()[..]),
-                &place.session_key,
-                &patient,
-                &answer.first.map(u64::cast_signed),
-                &place.appointment_day,
-                &answer.corrected,
-            ])
-            .await?;
+        let full = rows.push([
+            &i32::from(position.partition),
+            &place.day,
+            &position.offset.cast_signed(),
+            &answer.logged_at.as_micros(),
+            &answer.decided_at.as_micros(),
+            &i16::from(codes::kind(answer.kind)),
+            &codes::outcome(*outcome).map(i16::from),
+            &outcome.reason().map(|reason| i16::from(codes::reason(reason))),
+            &outcome.number().map(u32::cast_signed),
+            &answer.ticket.as_ref().map(|ticket| &ticket.as_bytes()[..]),
+            &place.session_key,
+            &patient,
+            &answer.first.map(u64::cast_signed),
+            &place.appointment_day,
+            &answer.corrected,
+        ])?;
+        if let Some(piece) = full {
+            sink.feed(piece).await?;
+        }
     }
+    sink.feed(rows.end()).await?;
     before_commit();
-    try_join(writer.as_mut().finish(), client.batch_execute("COMMIT")).await?;
+    try_join(sink.finish(), client.batch_execute("COMMIT")).await?;
     Ok(())
 }
