@@ -19,6 +19,25 @@ use crate::report::{Report, Times};
 /// Faults in one rush of a campaign.
 const FAULTS_A_RUSH: usize = 4;
 
+/// One of every kind. What leaves data as they were shares a rush with its like.
+const ONCE: [&[Fault]; 12] = [
+    &[Fault::PipelineKilled, Fault::PipelineAdded],
+    &[Fault::PipelineStopped],
+    &[Fault::KafkaKilled, Fault::KafkaStopped],
+    &[Fault::RedisKilled, Fault::RedisStopped],
+    &[Fault::RedisFlushed],
+    &[Fault::RedisOld],
+    &[Fault::RedisUnheard],
+    &[Fault::PostgresKilled, Fault::PostgresStopped],
+    &[Fault::PostgresUnheard],
+    &[Fault::PostgresKilledBeforeCommit],
+    &[Fault::PostgresKilledAfterCommit],
+    &[Fault::ClickhouseKilled, Fault::ClickhouseStopped],
+];
+
+/// A fault, and how long it lasts.
+type Blow = (Fault, Duration);
+
 /// How a campaign is run.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
@@ -32,6 +51,9 @@ pub struct Options {
     /// The seed: it draws the faults, how long they last, and what is asked for
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// One fault of every kind and no more
+    #[arg(long, conflicts_with_all = ["minutes", "faults"])]
+    pub once: bool,
     /// Only these faults, with commas between [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub faults: Vec<Fault>,
@@ -71,34 +93,31 @@ impl Campaign {
         })
     }
 
-    /// Plays a rush with these faults in its middle; after each of them, everything works again. Then every outcome is
+    /// Plays a rush with these blows in its middle; after each of them, everything works again. Then every outcome is
     /// learnt and the checker looks at what all servers hold.
     ///
     /// # Errors
     /// When something does not recover, or a promise is broken.
-    pub async fn rush(&mut self, faults: &[Fault]) -> anyhow::Result<()> {
+    async fn rush(&mut self, blows: &[Blow]) -> anyhow::Result<()> {
         self.report.rushes += 1;
         let load = Load::start(&self.cluster, self.report.rushes, self.rate).await?;
         all_decide(&self.cluster).await?;
-        for fault in faults {
-            self.strike(*fault).await.with_context(|| format!("after {}", fault.name()))?;
+        for blow in blows {
+            self.strike(*blow).await.with_context(|| format!("after {}", names(&[*blow])))?;
         }
         let played = load.end().await?;
         if !played.passed() {
             Load::keep(&played, self.cluster.folder())?;
-            anyhow::bail!("after {}:\n{}", names(faults), played.to_text());
+            anyhow::bail!("after {}:\n{}", names(blows), played.to_text());
         }
         self.report.accepted += played.counts.accepted;
-        self.cluster.check().await.with_context(|| format!("after {}", names(faults)))?;
+        self.cluster.check().await.with_context(|| format!("after {}", names(blows)))?;
         self.report.checks += 1;
         Ok(())
     }
 
-    async fn strike(&mut self, fault: Fault) -> anyhow::Result<()> {
+    async fn strike(&mut self, (fault, lasts): Blow) -> anyhow::Result<()> {
         let nth = self.random.random_range(0..self.cluster.pipelines.len());
-        let (least, most) = fault.lasts();
-        // Mostly short, sometimes long.
-        let lasts = least + (most - least).mul_f64(self.random.random::<f64>().powi(3));
         let since = self.cluster.strike(fault, nth, lasts, &self.probe).await?;
         recovered(&self.cluster, &self.probe, fault).await?;
         let took = since.elapsed();
@@ -107,8 +126,8 @@ impl Campaign {
         tell(&format!("{}{lasted}: recovered after {:.2} s", fault.name(), took.as_secs_f64()))
     }
 
-    /// Faults for one rush, drawn from these.
-    fn draw(&mut self, faults: &[Fault]) -> Vec<Fault> {
+    /// Blows for one rush, drawn from these faults.
+    fn draw(&mut self, faults: &[Fault]) -> Vec<Blow> {
         let mut pipelines = self.cluster.pipelines.len();
         let mut drawn = Vec::new();
         while drawn.len() < FAULTS_A_RUSH {
@@ -124,7 +143,9 @@ impl Campaign {
                 Fault::PipelineAdded => pipelines += 1,
                 _ => {}
             }
-            drawn.push(fault);
+            let (least, most) = fault.lasts();
+            // Mostly short, sometimes long.
+            drawn.push((fault, least + (most - least).mul_f64(self.random.random::<f64>().powi(3))));
         }
         drawn
     }
@@ -134,6 +155,18 @@ impl Campaign {
     pub fn report(&self) -> Report {
         let seconds = self.started.elapsed().as_secs_f64();
         Report { seconds, recoveries: self.times.recoveries(), ..self.report.clone() }
+    }
+
+    /// Does one fault of every kind, as short as it may be, in the middle of rushes.
+    ///
+    /// # Errors
+    /// When something does not recover, or a promise is broken.
+    pub async fn each_once(&mut self) -> anyhow::Result<()> {
+        for faults in ONCE {
+            let blows: Vec<_> = faults.iter().map(|fault| (*fault, fault.lasts().0)).collect();
+            self.rush(&blows).await?;
+        }
+        Ok(())
     }
 
     /// Ends it, and stops the cluster.
@@ -153,8 +186,13 @@ impl Campaign {
 /// When something does not recover, or a promise is broken.
 pub async fn run(cluster: Cluster, options: &Options) -> anyhow::Result<Report> {
     let faults = if options.faults.is_empty() { &Fault::ALL[..] } else { &options.faults[..] };
-    let end = Instant::now() + Duration::try_from_secs_f64(options.minutes * 60.0).context("the minutes make no sense")?;
+    let end =
+        Instant::now() + Duration::try_from_secs_f64(options.minutes * 60.0).context("the minutes make no sense")?;
     let mut campaign = Campaign::new(cluster, options.seed, options.rate).await?;
+    if options.once {
+        campaign.each_once().await?;
+        return campaign.end();
+    }
     while Instant::now() < end {
         let drawn = campaign.draw(faults);
         campaign.rush(&drawn).await?;
@@ -164,10 +202,24 @@ pub async fn run(cluster: Cluster, options: &Options) -> anyhow::Result<Report> 
     campaign.end()
 }
 
-fn names(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ")
+fn names(blows: &[Blow]) -> String {
+    blows.iter().map(|(fault, _)| fault.name()).collect::<Vec<_>>().join(", ")
 }
 
 fn tell(what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stderr(), "{what}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_is_every_kind_once() {
+        let mut once = ONCE.concat();
+        once.sort_unstable();
+        let mut all = Fault::ALL;
+        all.sort_unstable();
+        assert_eq!(once, all);
+    }
 }

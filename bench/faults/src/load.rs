@@ -8,13 +8,14 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PARTITIONS};
 use crate::sessions;
 
-const DEPARTMENTS: u32 = 4;
-const DOCTORS: u32 = 12;
+const DEPARTMENTS: usize = 4;
+/// In each partition, so that every pipeline has something to decide.
+const DOCTORS: usize = 2;
 const DAYS: i64 = 3;
-const CAPACITY: u32 = 12;
+const CAPACITY: u32 = 10;
 const PATIENTS: usize = 400;
 /// Longer than any faults that happen in one rush.
 const SECONDS_MAX: f64 = 900.0;
@@ -83,11 +84,11 @@ impl Load {
 /// Every doctor has a department and a session a day.
 fn hospital(prefix: &str) -> anyhow::Result<Vec<Value>> {
     let mut all = Vec::new();
-    for doctor in 0..DOCTORS {
-        let department = format!("{prefix}department-{}", doctor % DEPARTMENTS);
+    let doctors = (0..PARTITIONS).flat_map(|partition| (0..DOCTORS).map(move |nth| sessions::doctor(partition, nth)));
+    for (number, doctor) in doctors.enumerate() {
+        let (doctor, department) = (doctor?, format!("{prefix}department-{}", number % DEPARTMENTS));
         for day in 0..DAYS {
-            let id = format!("{prefix}{doctor}-{day}");
-            all.push(sessions::session(&id, &format!("doctor-{doctor}"), &department, day, CAPACITY)?);
+            all.push(sessions::session(&format!("{prefix}{number}-{day}"), &doctor, &department, day, CAPACITY)?);
         }
     }
     Ok(all)

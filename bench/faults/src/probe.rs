@@ -9,7 +9,6 @@ use futures::future::try_join_all;
 use hyper::header::HeaderValue;
 use orderly_bench::api::{Api, Role, Submission};
 use orderly_bench::client::Client;
-use orderly_domain::{DoctorId, partition_of};
 
 use crate::cluster::{Cluster, PARTITIONS};
 use crate::recovery::{PATIENCE, POLL};
@@ -40,8 +39,8 @@ impl Probe {
         let mut bodies = Vec::new();
         for partition in 0..PARTITIONS {
             let id = format!("{PREFIX}{partition}");
-            let doctor = doctor_of(partition)?;
-            opened.push(sessions::session(&id, doctor.as_str(), &id, 0, CAPACITY)?);
+            let doctor = sessions::doctor(partition, 0)?;
+            opened.push(sessions::session(&id, &doctor, &id, 0, CAPACITY)?);
             bodies.push(serde_json::to_vec(&serde_json::json!({ "session_id": id }))?.into());
         }
         sessions::open(cluster, &cluster.ops, PREFIX, &opened).await?;
@@ -80,29 +79,6 @@ impl Probe {
                 // Sooner than asked to: the moment is what counts.
                 Ok(Submission::Throttled(_) | Submission::Shed(_)) | Err(_) => tokio::time::sleep(POLL).await,
             }
-        }
-    }
-}
-
-/// A doctor whose records lie in that partition.
-fn doctor_of(partition: u16) -> anyhow::Result<DoctorId> {
-    for nth in 0.. {
-        let doctor: DoctorId = format!("probe-{nth}").parse()?;
-        if partition_of(&doctor, PARTITIONS) == partition {
-            return Ok(doctor);
-        }
-    }
-    bail!("no doctor is in partition {partition}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_partition_has_a_doctor() {
-        for partition in 0..PARTITIONS {
-            assert_eq!(partition_of(&doctor_of(partition).unwrap(), PARTITIONS), partition);
         }
     }
 }

@@ -117,12 +117,10 @@ mod tests {
         }
         times.record(Fault::KafkaKilled, Duration::from_secs(9));
         let report = Report { recoveries: times.recoveries(), ..Report::new(7) };
-        let figures: Vec<_> = report.recoveries.iter().map(|r| (r.fault, r.count, r.p50_s.round(), r.max_s.round())).collect();
-        let expected = [
-            (Some(Fault::KafkaKilled), 1, 9.0, 9.0),
-            (Some(Fault::RedisFlushed), 3, 2.0, 3.0),
-            (None, 4, 2.0, 9.0),
-        ];
+        let figures: Vec<_> =
+            report.recoveries.iter().map(|r| (r.fault, r.count, r.p50_s.round(), r.max_s.round())).collect();
+        let expected =
+            [(Some(Fault::KafkaKilled), 1, 9.0, 9.0), (Some(Fault::RedisFlushed), 3, 2.0, 3.0), (None, 4, 2.0, 9.0)];
         assert_eq!(figures, expected);
         assert!(report.to_text().contains("redis-flushed") && report.to_text().contains("seed 7"));
     }

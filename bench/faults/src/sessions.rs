@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use hyper::header::HeaderValue;
 use jiff::ToSpan as _;
-use orderly_domain::Clock as _;
+use orderly_domain::{Clock as _, DoctorId, partition_of};
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PARTITIONS};
 use crate::recovery::{PATIENCE, POLL};
 
 /// How far ahead the first day lies: never past, whatever zone and midnight.
@@ -30,12 +30,7 @@ pub(crate) fn session(id: &str, doctor: &str, department: &str, day: i64, capaci
 ///
 /// # Errors
 /// When they are refused, or are not listed in time.
-pub(crate) async fn open(
-    cluster: &Cluster,
-    ops: &HeaderValue,
-    prefix: &str,
-    sessions: &[Value],
-) -> anyhow::Result<()> {
+pub(crate) async fn open(cluster: &Cluster, ops: &HeaderValue, prefix: &str, sessions: &[Value]) -> anyhow::Result<()> {
     let lines: String = sessions.iter().map(|session| format!("{session}\n")).collect();
     cluster.desk().open_sessions(ops, lines).await?;
     for ingress in &cluster.ingresses {
@@ -53,4 +48,31 @@ pub(crate) async fn open(
         listed.with_context(|| format!("{} does not list the sessions {prefix}…", ingress.name))?;
     }
     Ok(())
+}
+
+/// The `nth` doctor whose records lie in that partition.
+///
+/// # Errors
+/// Never: names do not run out.
+pub(crate) fn doctor(partition: u16, nth: usize) -> anyhow::Result<String> {
+    let names = (0_u64..).map(|number| format!("doctor-{number}"));
+    let lies_there =
+        |name: &String| name.parse::<DoctorId>().is_ok_and(|doctor| partition_of(&doctor, PARTITIONS) == partition);
+    names.filter(lies_there).nth(nth).context("names ran out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_has_doctors() {
+        for partition in 0..PARTITIONS {
+            let two = [doctor(partition, 0).unwrap(), doctor(partition, 1).unwrap()];
+            assert_ne!(two[0], two[1]);
+            for name in two {
+                assert_eq!(partition_of(&name.parse().unwrap(), PARTITIONS), partition);
+            }
+        }
+    }
 }

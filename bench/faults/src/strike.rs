@@ -25,7 +25,13 @@ impl Cluster {
     ///
     /// # Errors
     /// When it cannot be done, or has not the effect that it must have.
-    pub(crate) async fn strike(&mut self, fault: Fault, nth: usize, lasts: Duration, probe: &Probe) -> anyhow::Result<Instant> {
+    pub(crate) async fn strike(
+        &mut self,
+        fault: Fault,
+        nth: usize,
+        lasts: Duration,
+        probe: &Probe,
+    ) -> anyhow::Result<Instant> {
         match fault {
             Fault::PipelineKilled => {
                 let since = Instant::now();
