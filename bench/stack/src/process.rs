@@ -71,7 +71,7 @@ impl Process {
         let mut sink = open()?;
         std::thread::spawn(move || std::io::copy(&mut output, &mut sink));
         let lifeline = watchdog.stdin.take();
-        Ok(Self { pid: Pid::from_raw(pid), watchdog, lifeline: lifeline, log: spec.log.clone() })
+        Ok(Self { pid: Pid::from_raw(pid), watchdog, lifeline, log: spec.log.clone() })
     }
 
     /// Its process id.
