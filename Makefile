@@ -1,7 +1,7 @@
 # Every command of the project. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run build up down test test-code test-rush lint fmt check replay bench clean-data
+.PHONY: help run build up down test test-code test-rush lint fmt check replay faults bench clean-data
 
 # Where `make run` listens, on the loopback address.
 PORT ?= 8080
@@ -11,6 +11,9 @@ PROFILE ?= embedded
 EXIT ?= 0
 # The data folder that `make check` looks at.
 DATA ?= .dev/run
+# How long `make faults` goes on; HOURS=n for long ones. SEED draws the same faults again.
+MINUTES ?= $(if $(HOURS),$(shell echo $$(($(HOURS) * 60))),10)
+SEED ?= 1
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +49,9 @@ check: ## verify every invariant of a data folder (DATA=.dev/run)
 
 replay: ## decide 66,964 real bookings and verify every invariant (PROFILE=distributed: and compare with the embedded one)
 	@$(if $(filter distributed,$(PROFILE)),bench/replay-distributed.sh,bench/replay.sh)
+
+faults: ## kill, stop, empty and cut off nodes and servers in the middle of rushes (MINUTES=10 or HOURS=n, SEED=1)
+	@MINUTES=$(MINUTES) SEED=$(SEED) bench/faults.sh
 
 bench: ## measure both profiles, as ratios from one run on this machine
 	@bash -c 'set -e; source bench/install.sh; need_servers'

@@ -9,6 +9,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use jiff::civil::Date;
 use orderly_domain::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Answer, Client, Error, Stream};
@@ -238,10 +239,29 @@ impl Api {
         }
     }
 
+    /// What a call that only reads answers.
+    ///
+    /// # Errors
+    /// When there is no answer, or not the one expected.
+    pub async fn read<T: DeserializeOwned>(&self, path: &str, bearer: &HeaderValue) -> anyhow::Result<T> {
+        let answer = self.client.send(authorised(Method::GET, path, bearer, Bytes::new())?).await?;
+        if answer.status != StatusCode::OK {
+            bail!("{path} could not be read: {}", say(&answer));
+        }
+        serde_json::from_slice(&answer.body).with_context(|| format!("the answer of {path} was not understood"))
+    }
+
+    /// The sum of a metric over its labels; `None` when the server does not tell.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = self.client.send(plain("/metrics").ok()?).await.ok()?;
+        metric(std::str::from_utf8(&answer.body).ok()?, name)
+    }
+
     /// The server's resident memory in bytes, from its metrics; `None` when it does not tell.
     pub async fn resident_bytes(&self) -> Option<u64> {
-        let answer = self.client.send(plain("/metrics").ok()?).await.ok()?;
-        resident_bytes(std::str::from_utf8(&answer.body).ok()?)
+        let bytes = self.metric("process_resident_memory_bytes").await?;
+        // Formatted rather than cast: a float has no lossless way to an integer.
+        format!("{bytes:.0}").parse().ok()
     }
 }
 
@@ -296,11 +316,13 @@ fn say(answer: &Answer) -> String {
     format!("{} {}", answer.status, text.chars().take(300).collect::<String>())
 }
 
-fn resident_bytes(metrics: &str) -> Option<u64> {
-    let line = metrics.lines().find(|line| line.starts_with("process_resident_memory_bytes"))?;
-    let value: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    // Prometheus may write it as 1.2e+07.
-    format!("{value:.0}").parse().ok()
+/// The sum of the values of a metric in Prometheus' text.
+fn metric(text: &str, name: &str) -> Option<f64> {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+        rest.rsplit('}').next()?.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    text.lines().filter_map(value).reduce(|sum, value| sum + value)
 }
 
 #[cfg(test)]
@@ -310,10 +332,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_servers_memory() {
-        let text = "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes 1.2e+07\nother 3\n";
-        assert_eq!(resident_bytes(text), Some(12_000_000));
-        assert_eq!(resident_bytes("other 3\n"), None);
+    fn sums_a_metric_up() {
+        let text = "# TYPE bytes gauge\nbytes 1.2e+07\nrows{feed=\"a b\"} 3\nrows{feed=\"c\"} 4\nrows_total 9\n";
+        assert_eq!(metric(text, "bytes"), Some(12_000_000.0));
+        assert_eq!(metric(text, "rows"), Some(7.0));
+        assert_eq!(metric(text, "row"), None);
     }
 
     #[test]

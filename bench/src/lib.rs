@@ -11,6 +11,6 @@ pub mod plot;
 pub mod replay;
 pub mod rush;
 pub mod schedule;
-mod table;
+pub mod table;
 pub mod timeline;
 pub mod verdict;

@@ -16,7 +16,8 @@ pub(crate) fn latencies(rows: &[(&str, &Summary)]) -> Table {
 }
 
 /// A table whose columns after the first hold figures.
-pub(crate) fn table(header: &[&str]) -> Table {
+#[must_use]
+pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(header.to_vec());
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

@@ -1,13 +1,15 @@
 //! Taking partitions over: everything that a start, a restart and a moved partition have in common.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use orderly_domain::envelope::{day_number, day_of_number};
 use orderly_domain::inventory::PAST_AFTER_DAYS;
 use orderly_domain::port::store::{Claim, Committed};
 use orderly_domain::port::{self, Fanout, Ledger, Store};
-use orderly_domain::{Partition, Timestamp, partition_of};
+use orderly_domain::session::{Exclusivity, Session};
+use orderly_domain::{DepartmentId, Partition, Timestamp, partition_of};
 use orderly_operators::{PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers};
 
 use crate::metrics::Metrics;
@@ -74,17 +76,55 @@ impl Takeover {
     async fn restore_inventory(&self, claims: &[Claim], oldest: Timestamp) -> port::Result<()> {
         let today = oldest.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
         let past_days = i32::try_from(PAST_AFTER_DAYS).expect("a few days") + 1;
-        let since = day_of_number(day_number(today) - past_days).unwrap_or(jiff::civil::Date::MIN);
+        let since = day_of_number(day_number(today) - past_days).unwrap_or(Date::MIN);
         let partitions: Vec<_> = claims.iter().map(|claim| claim.partition).collect();
         let snapshots = self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?;
         self.memory.restore(&snapshots);
+        let days: HashSet<_> = snapshots.iter().map(|snapshot| day_of(&snapshot.session)).collect();
         let fences: HashMap<_, _> = claims.iter().map(|claim| (claim.partition, claim.fence)).collect();
         let fenced = snapshots.into_iter().filter_map(|snapshot| {
             let partition = partition_of(&snapshot.session.doctor_id, self.log_partitions);
             Some((*fences.get(&partition)?, snapshot))
         });
         let snapshots: Vec<_> = fenced.collect();
-        self.retry.until_final("ledger restore", || self.ledger.restore(snapshots.clone())).await
+        self.retry.until_final("ledger restore", || self.ledger.restore(snapshots.clone())).await?;
+        self.lend_neighbours(&partitions, &days, since).await
+    }
+
+    /// Patients of a department's day may hold appointments in sessions of other partitions. When the ledger has lost those,
+    /// their owners restore them once they notice. Until then it is told at least who holds them: a patient who is given a
+    /// second one here is refused by the store in the end, but others were told meanwhile that the number is taken.
+    async fn lend_neighbours(
+        &self,
+        own: &[Partition],
+        days: &HashSet<(DepartmentId, Date)>,
+        since: Date,
+    ) -> port::Result<()> {
+        if own.len() >= usize::from(self.log_partitions) {
+            return Ok(());
+        }
+        let partition = |session: &Session| partition_of(&session.doctor_id, self.log_partitions);
+        let mut sessions = self.retry.until_final("store", || self.store.sessions(since)).await?;
+        sessions.retain(|state| {
+            let contended = state.session.exclusivity == Exclusivity::DepartmentDay && state.booked > 0;
+            contended && days.contains(&day_of(&state.session)) && !own.contains(&partition(&state.session))
+        });
+        let behind = self.retry.until_final("ledger", || self.ledger.behind(&sessions)).await?;
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let behind: HashSet<_> = behind.into_iter().collect();
+        sessions.retain(|state| behind.contains(&state.session.session_id));
+        let partitions: BTreeSet<_> = sessions.iter().map(|state| partition(&state.session)).collect();
+        let partitions: Vec<_> = partitions.into_iter().collect();
+        let snapshots = self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?;
+        let progress = self.retry.until_final("store", || self.store.progress()).await?;
+        let fences: HashMap<_, _> = progress.iter().map(|progress| (progress.partition, progress.fence)).collect();
+        let lost = snapshots.into_iter().filter(|snapshot| behind.contains(&snapshot.session.session_id));
+        let lost = lost.filter_map(|snapshot| Some((*fences.get(&partition(&snapshot.session))?, snapshot)));
+        let lost: Vec<_> = lost.collect();
+        tracing::info!(sessions = lost.len(), "the ledger has lost sessions of other nodes, too");
+        self.retry.until_final("ledger lend", || self.ledger.lend(lost.clone())).await
     }
 
     async fn publish_again(&self, claim: &Claim) -> port::Result<()> {
@@ -101,4 +141,9 @@ impl Takeover {
         self.marks.advance(claim.partition, from);
         Ok(())
     }
+}
+
+/// What is decided together.
+fn day_of(session: &Session) -> (DepartmentId, Date) {
+    (session.department.clone(), session.day)
 }

@@ -17,9 +17,9 @@ pub(crate) const CONFIG: &str = "orderly.toml";
 /// The servers, in a folder of their own.
 pub(crate) struct Servers {
     pub(crate) kafka: Kafka,
-    pub(crate) redis: Redis,
+    _redis: Redis,
     pub(crate) postgres: Postgres,
-    pub(crate) clickhouse: ClickHouse,
+    _clickhouse: ClickHouse,
     folder: TempDir,
 }
 
@@ -47,7 +47,7 @@ impl Servers {
             clickhouse.url()
         );
         std::fs::write(at(CONFIG), config).expect("written");
-        Self { kafka, redis, postgres, clickhouse, folder }
+        Self { kafka, _redis: redis, postgres, _clickhouse: clickhouse, folder }
     }
 
     pub(crate) fn path(&self) -> &Path {

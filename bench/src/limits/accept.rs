@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -18,6 +19,8 @@ use crate::client::Client;
 use crate::latency::{Latencies, Summary};
 
 const PATIENTS: usize = 2_000;
+/// How long one look waits for a decision.
+const SETTLE_STEP: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Tickets a second whose outcome is waited for on a stream of their own.
 const FOLLOWED_PER_S: f64 = 200.0;
@@ -108,6 +111,23 @@ async fn closed_loop(
     };
     let counts = futures::future::try_join_all((0..connections).map(one)).await?;
     Ok(counts.into_iter().sum())
+}
+
+/// Waits until what was sent before is decided: a booking of every body is.
+pub(super) async fn settle(url: &str, crowd: &Crowd) -> anyhow::Result<()> {
+    let api = Api::new(Client::new(url, 64, ANSWER_MAX)?);
+    let bookings = stream::iter(0..crowd.bodies.len()).map(|_| async {
+        let (bearer, key, body) = crowd.next().context("there are enough keys")?;
+        let booking = loop {
+            match api.book(&bearer, &key, &body, Some(SETTLE_STEP)).await? {
+                Submission::Accepted(ticket) if ticket.decided() => return anyhow::Ok(()),
+                Submission::Accepted(_) | Submission::Throttled(_) | Submission::Shed(_) => {}
+                Submission::Refused(why) => break why,
+            }
+        };
+        anyhow::bail!(booking)
+    });
+    bookings.buffer_unordered(64).try_collect().await
 }
 
 /// What a patient waits, from the 202 to the pushed outcome.

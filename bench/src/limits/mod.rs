@@ -156,6 +156,7 @@ impl Run<'_> {
         self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.5) });
 
         self.say("orderly, at half of that");
+        accept::settle(&server.url, &crowd).await?;
         let outcome = accept::steady(&server.url, &crowd, value / 2.0, self.length()).await?;
         self.report.waits.push(Wait {
             what: "202 to pushed outcome",
@@ -198,6 +199,7 @@ impl Run<'_> {
         self.report.rates.push(ratio("bare axum handler", median(bares)?, None));
 
         self.say("the ingress, at half of that");
+        accept::settle(&ingress.url, &crowd).await?;
         let outcome = accept::steady(&ingress.url, &crowd, value / 2.0, self.length()).await?;
         drop((ingress, pipeline));
         self.report.waits.push(Wait {

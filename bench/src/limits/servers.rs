@@ -1,6 +1,8 @@
 //! The servers of the distributed profile, started for a measurement, and Orderly's adapters on them.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,7 +84,8 @@ impl Servers {
     pub(super) fn config(&self) -> anyhow::Result<PathBuf> {
         let write = |name: &str, text: &str| {
             let path = self.folder.path().join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
             anyhow::Ok(path)
         };
         self.postgres.create_database("orderly")?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use orderly_domain::Timestamp;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::{Api, Session, Status, Submission, Ticket};
@@ -44,8 +45,10 @@ pub(super) struct Hospital {
     pub(super) start: Instant,
     /// When it started, by the wall clock.
     pub(super) start_wall: Timestamp,
-    /// When arrivals end; from then on those that had no stream look their tickets up.
+    /// When arrivals end, unless they are ended early.
     pub(super) arrivals_end: Instant,
+    /// Set when arrivals have ended; from then on those that had no stream look their tickets up.
+    pub(super) arrivals_over: watch::Sender<bool>,
     /// How long an answer may take from then on.
     pub(super) drain: Duration,
     /// For the progress bar.
@@ -162,7 +165,9 @@ impl Hospital {
 
     /// Until when something that begins now is waited for.
     fn deadline(&self) -> Instant {
-        self.arrivals_end.max(Instant::now()) + self.drain
+        let now = Instant::now();
+        let from = if *self.arrivals_over.borrow() { now } else { self.arrivals_end.max(now) };
+        from + self.drain
     }
 
     /// Submits until it is accepted, refused or tried often enough.
@@ -199,7 +204,8 @@ impl Hospital {
             if life.outcome.is_some() {
                 life.pushed = Some(self.start.elapsed().saturating_sub(accepted));
             } else {
-                tokio::time::sleep_until(self.arrivals_end).await;
+                // An error would mean that nobody can set it any more.
+                let _ = self.arrivals_over.subscribe().wait_for(|over| *over).await;
             }
         }
         if life.outcome.is_none() {
@@ -249,8 +255,10 @@ impl Hospital {
         tokio::time::timeout_at(self.deadline(), read).await.ok()?
     }
 
+    /// Asks for a cancellation until it is answered: one that was not answered may have been accepted.
     async fn cancel(&self, answers: &mut Answers, intent: &Intent, ticket: Ticket) -> Cancellation {
-        for _ in 0..ATTEMPTS_MAX {
+        let deadline = self.deadline();
+        while Instant::now() < deadline {
             let answer = self.polls.cancel(&self.bearers[intent.patient], &ticket.ticket, POLL_WAIT).await;
             let pause = match answer {
                 Ok(Submission::Accepted(known)) if known.status == Status::Cancelled => return Cancellation::Done,

@@ -23,6 +23,7 @@ use orderly_domain::Clock as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -51,6 +52,9 @@ pub struct Options {
     /// The release's peak rate ÷ the base rate
     #[arg(long, default_value_t = 200.0)]
     pub peak_factor: f64,
+    /// Ask only for sessions whose id begins so
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub sessions: String,
     /// How many patients there are
     #[arg(long, default_value_t = 20_000)]
     pub patients: usize,
@@ -95,6 +99,15 @@ pub struct Options {
 /// # Errors
 /// When the options make no sense, or the server cannot be set up for it. What goes wrong during the rush is in the report.
 pub async fn run(url: &str, options: &Options) -> anyhow::Result<Report> {
+    let (_end, never) = watch::channel(false);
+    run_until(url, options, never).await
+}
+
+/// The same, but arrivals end early once `end` is set: then what was accepted is followed to its outcome.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(url: &str, options: &Options, end: watch::Receiver<bool>) -> anyhow::Result<Report> {
     let profile = Profile { seconds: options.seconds, base_rate: options.base_rate, peak_factor: options.peak_factor };
     profile.validate()?;
     anyhow::ensure!(options.connections > 0, "at least one connection is needed");
@@ -102,7 +115,8 @@ pub async fn run(url: &str, options: &Options) -> anyhow::Result<Report> {
     let api = |connections| Ok::<_, anyhow::Error>(Api::new(Client::new(url, connections, ANSWER_TIMEOUT)?));
     let desk = api(options.connections)?;
 
-    let sessions: Vec<_> = desk.sessions().await?.into_iter().filter(|session| session.state == "open").collect();
+    let wanted = |session: &Session| session.state == "open" && session.session_id.starts_with(&options.sessions);
+    let sessions: Vec<_> = desk.sessions().await?.into_iter().filter(wanted).collect();
     let mut random = StdRng::seed_from_u64(options.seed);
     let doctors = by_doctor(&sessions, &mut random);
     let population = Population { patients: options.patients, doctors, zipf: options.zipf };
@@ -112,7 +126,7 @@ pub async fn run(url: &str, options: &Options) -> anyhow::Result<Report> {
 
     let start_wall = orderly_domain::clock::System.now();
     let start = Instant::now();
-    let arrivals_end = start + Duration::from_secs_f64(options.seconds);
+    let (arrivals_over, _) = watch::channel(false);
     let hospital = Arc::new(Hospital {
         desk,
         polls: api(options.connections)?,
@@ -123,11 +137,12 @@ pub async fn run(url: &str, options: &Options) -> anyhow::Result<Report> {
         run: format!("rush-{}-{}", options.seed, start_wall.as_micros()),
         start,
         start_wall,
-        arrivals_end,
+        arrivals_end: start + Duration::from_secs_f64(options.seconds),
+        arrivals_over,
         drain: Duration::from_secs(options.drain_seconds),
         tally: Tally::default(),
     });
-    let lives = play(&hospital, &intents).await?;
+    let lives = play(&hospital, &intents, end).await?;
     let resident_bytes = match hospital.desk.resident_bytes().await {
         None => options.pid.and_then(resident_bytes_of),
         known => known,
@@ -135,8 +150,12 @@ pub async fn run(url: &str, options: &Options) -> anyhow::Result<Report> {
     Ok(Report::new(options, &hospital, &intents, &lives, resident_bytes))
 }
 
-/// Starts every intent at its time, whatever became of those before it, and waits for all.
-async fn play(hospital: &Arc<Hospital>, intents: &[Intent]) -> anyhow::Result<Vec<Life>> {
+/// Starts every intent at its time, whatever became of those before it, until `end` is set, and waits for all.
+async fn play(
+    hospital: &Arc<Hospital>,
+    intents: &[Intent],
+    mut end: watch::Receiver<bool>,
+) -> anyhow::Result<Vec<Life>> {
     let bar = ProgressBar::new(intents.len() as u64).with_style(
         ProgressStyle::with_template("{elapsed:>4} {bar:30} {msg}").context("the progress bar's template is valid")?,
     );
@@ -145,14 +164,19 @@ async fn play(hospital: &Arc<Hospital>, intents: &[Intent]) -> anyhow::Result<Ve
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     for (index, intent) in intents.iter().enumerate() {
         let due = hospital.start + intent.at;
-        while Instant::now() < due {
+        while Instant::now() < due && !*end.borrow() {
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
+                Ok(_) = end.wait_for(|end| *end) => {}
                 _ = ticks.tick() => show(&bar, &hospital.tally),
             }
         }
+        if *end.borrow() {
+            break;
+        }
         lives.spawn(Arc::clone(hospital).live(index, intent.clone()));
     }
+    hospital.arrivals_over.send_replace(true);
     while !lives.is_empty() {
         tokio::select! {
             Some(life) = lives.join_next() => ended.push(life.context("a patient's task ended early")?),

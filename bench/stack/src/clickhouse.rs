@@ -12,6 +12,8 @@ use crate::{Process, Spec, free_port};
 const PROGRAM: &str = "clickhouse-server";
 /// It starts within half a second; a busy machine is given time.
 const START_MAX: Duration = Duration::from_secs(60);
+/// How long a part is kept after it was merged, in seconds. It is for power cuts; small inserts make many files meanwhile.
+const OLD_PARTS_S: u32 = 5;
 /// How often other ports are tried when somebody took the free ones first.
 const ATTEMPTS: usize = 5;
 
@@ -147,6 +149,7 @@ fn write_configuration(folder: &Path, http_port: u16, tcp_port: u16, memory_max_
     <default_profile>default</default_profile>
     <default_database>default</default_database>
     <timezone>UTC</timezone>
+    <merge_tree><old_parts_lifetime>{OLD_PARTS_S}</old_parts_lifetime></merge_tree>
 </yandex>
 "#
     );

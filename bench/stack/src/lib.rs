@@ -6,6 +6,7 @@ pub mod kafka;
 pub mod postgres;
 mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod redis;
 
 pub use process::{Process, Spec, free_port, wait_until};

@@ -13,7 +13,8 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 /// Runs its arguments, tells their process id, and kills them once its input ends: also when whoever started it was killed.
-const WATCHDOG: &str = r#""$@" <&- & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null"#;
+/// Its exit status is theirs.
+const WATCHDOG: &str = r#""$@" <&- & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null; wait $!"#;
 
 /// How long a server may take to stop by itself before it is killed.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -40,7 +41,7 @@ pub struct Process {
     pid: Pid,
     watchdog: Child,
     /// Closed to end the server.
-    _lifeline: Option<ChildStdin>,
+    lifeline: Option<ChildStdin>,
     log: PathBuf,
 }
 
@@ -70,7 +71,7 @@ impl Process {
         let mut sink = open()?;
         std::thread::spawn(move || std::io::copy(&mut output, &mut sink));
         let lifeline = watchdog.stdin.take();
-        Ok(Self { pid: Pid::from_raw(pid), watchdog, _lifeline: lifeline, log: spec.log.clone() })
+        Ok(Self { pid: Pid::from_raw(pid), watchdog, lifeline, log: spec.log.clone() })
     }
 
     /// Its process id.
@@ -122,6 +123,17 @@ impl Process {
         Ok(())
     }
 
+    /// Asks it to stop, as [`Process::stop`] does, and tells its exit status as a shell would: 128 and the signal's number
+    /// when one ended it.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub fn end(mut self) -> anyhow::Result<i32> {
+        self.stop()?;
+        drop(self.lifeline.take());
+        self.watchdog.wait()?.code().context("the watchdog of a server was killed")
+    }
+
     /// Waits until `ready` says so; ends early, with the last lines of its log, when it ends.
     ///
     /// # Errors
@@ -152,7 +164,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // A stopped process takes no other signal.
         let _ = self.signal(Signal::SIGKILL);
-        drop(self._lifeline.take());
+        drop(self.lifeline.take());
         let _ = self.watchdog.wait();
     }
 }

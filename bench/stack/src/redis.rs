@@ -19,6 +19,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Starts on ports of our own choice before giving up.
 const STARTS_MAX: usize = 5;
 const SLOTS: u32 = 16_384;
+/// What `SAVE` writes, in the server's folder.
+const SAVED: &str = "dump.rdb";
+/// The folder of the append-only file, in the server's folder.
+const APPENDED: &str = "appendonlydir";
 
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +87,41 @@ impl Redis {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
         self.process = launch(&self.folder, self.port, &self.options)?;
+        Ok(())
+    }
+
+    /// Copies what it holds now into a file.
+    ///
+    /// # Errors
+    /// When it does not save, or the file cannot be written.
+    pub fn copy(&self, to: &Path) -> anyhow::Result<()> {
+        self.ask("SAVE")?;
+        std::fs::copy(self.folder.join(SAVED), to).with_context(|| format!("cannot write {}", to.display()))?;
+        Ok(())
+    }
+
+    /// Kills it and starts it again with such a copy in place of what it held.
+    ///
+    /// # Errors
+    /// As [`Redis::start`], and when the copy cannot be read.
+    pub fn restart_from(&mut self, copy: &Path) -> anyhow::Result<()> {
+        self.process.kill()?;
+        let appended = self.folder.join(APPENDED);
+        if appended.exists() {
+            std::fs::remove_dir_all(&appended).with_context(|| format!("cannot remove {}", appended.display()))?;
+        }
+        std::fs::copy(copy, self.folder.join(SAVED)).with_context(|| format!("cannot read {}", copy.display()))?;
+        // With an append-only file it would not look at the copy.
+        let options = Options { append_only: false, ..self.options.clone() };
+        self.process = launch(&self.folder, self.port, &options)?;
+        if self.options.append_only {
+            self.ask("CONFIG SET appendonly yes")?;
+            wait_until("Redis has an append-only file again", READY_MAX, || {
+                let state = self.ask("INFO persistence")?;
+                let written = ["aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
+                Ok(written.iter().all(|line| state.contains(line)))
+            })?;
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
+use super::store::SessionState;
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::decision::Decision;
@@ -41,6 +42,24 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// When the ledger cannot be reached; `Fenced` when a session was restored under a later takeover.
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()>;
+
+    /// Those of these sessions of other partitions, as the store has them, of which it knows nothing, or fewer bookings: it
+    /// has lost them, and their owners may not have noticed. One that is in the process loses nothing.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    async fn behind(&self, _sessions: &[SessionState]) -> Result<Vec<SessionId>> {
+        Ok(Vec::new())
+    }
+
+    /// Notes who holds appointments in such sessions, each under the newest takeover of its partition, so that nobody is given
+    /// a second one in a department's day before their owners restore them. Their owners are told that they are lost.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    async fn lend(&self, _snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
+        Ok(())
+    }
 
     /// Takes back what a store refused: bookings give their number back, sessions that were opened are forgotten.
     ///

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use orderly_domain::Fence;
-use orderly_domain::inventory::Snapshot;
+use orderly_domain::inventory::{Holding, Snapshot};
 
 use super::call::{bytes, moment, scope};
 
@@ -11,9 +11,18 @@ use super::call::{bytes, moment, scope};
 const BOOKINGS_MAX: usize = 512;
 const FREE_MAX: usize = 1_024;
 
+/// The arguments of the call that notes who holds appointments in a session of another partition, and leaves the rest to
+/// its owner.
+pub(super) fn lent(snapshot: &Snapshot, fence: Fence) -> Vec<Vec<u8>> {
+    let active = snapshot.holdings.iter().filter(|held| held.active).cloned().collect::<Vec<_>>();
+    let taken: BTreeSet<_> = active.iter().map(|held| held.number).collect();
+    // Below any version that the owner has seen.
+    arguments(snapshot, fence, 0, &taken, [Flag::WhereBehind, Flag::No], &active)
+}
+
 /// The arguments of each call that restores a session; caller and number of the call come before them.
 pub(super) fn parts(snapshot: &Snapshot, fence: Fence, version: u64) -> Vec<Vec<Vec<u8>>> {
-    let Snapshot { session, closed, holdings } = snapshot;
+    let holdings = &snapshot.holdings;
     let taken: BTreeSet<_> = holdings.iter().filter(|held| held.active).map(|held| held.number).collect();
     let top = taken.last().copied().unwrap_or(0);
     let free: Vec<_> = (1..top).filter(|number| !taken.contains(number)).collect();
@@ -23,32 +32,67 @@ pub(super) fn parts(snapshot: &Snapshot, fence: Fence, version: u64) -> Vec<Vec<
     (0..count)
         .map(|part| {
             let bookings = bookings.next().unwrap_or_default();
-            let mut args = vec![
-                bytes(&session.session_id),
-                bytes(&session.doctor_id),
-                bytes(fence),
-                bytes(version),
-                bytes(session.capacity),
-                bytes(taken.len()),
-                bytes(top),
-                flag(*closed),
-                scope(session.exclusivity),
-                moment(session.release_at),
-                moment(session.ends_at),
-                flag(part == 0),
-                flag(part + 1 == count),
-                bytes(bookings.len()),
-            ];
-            for held in bookings {
-                args.extend([held.ticket.as_bytes().to_vec(), bytes(&held.patient_id)]);
-                args.extend([bytes(held.number), bytes(held.booked_at), flag(held.active)]);
-            }
+            let ends = [(part == 0).into(), (part + 1 == count).into()];
+            let mut args = arguments(snapshot, fence, version, &taken, ends, bookings);
             args.extend(free.next().unwrap_or_default().iter().map(bytes));
             args
         })
         .collect()
 }
 
-fn flag(on: bool) -> Vec<u8> {
-    bytes(u8::from(on))
+/// What a call of several is.
+#[derive(Clone, Copy, Debug)]
+enum Flag {
+    No,
+    Yes,
+    /// Only where Redis has fewer bookings.
+    WhereBehind,
+}
+
+impl From<bool> for Flag {
+    fn from(on: bool) -> Self {
+        if on { Self::Yes } else { Self::No }
+    }
+}
+
+impl Flag {
+    fn bytes(self) -> Vec<u8> {
+        bytes(match self {
+            Self::No => 0,
+            Self::Yes => 1,
+            Self::WhereBehind => 2,
+        })
+    }
+}
+
+/// The arguments of one call with these bookings, whether it is the first and the last; free numbers may follow.
+fn arguments(
+    Snapshot { session, closed, .. }: &Snapshot,
+    fence: Fence,
+    version: u64,
+    taken: &BTreeSet<u32>,
+    [first, last]: [Flag; 2],
+    bookings: &[Holding],
+) -> Vec<Vec<u8>> {
+    let mut args = vec![
+        bytes(&session.session_id),
+        bytes(&session.doctor_id),
+        bytes(fence),
+        bytes(version),
+        bytes(session.capacity),
+        bytes(taken.len()),
+        bytes(taken.last().copied().unwrap_or(0)),
+        Flag::from(*closed).bytes(),
+        scope(session.exclusivity),
+        moment(session.release_at),
+        moment(session.ends_at),
+        first.bytes(),
+        last.bytes(),
+        bytes(bookings.len()),
+    ];
+    for held in bookings {
+        args.extend([held.ticket.as_bytes().to_vec(), bytes(&held.patient_id)]);
+        args.extend([bytes(held.number), bytes(held.booked_at), Flag::from(held.active).bytes()]);
+    }
+    args
 }

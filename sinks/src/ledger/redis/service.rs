@@ -11,6 +11,7 @@ use futures::{StreamExt as _, stream};
 use orderly_domain::decision::{Decision, Outcome, Reason};
 use orderly_domain::inventory::{Admission, Snapshot, is_past};
 use orderly_domain::port::ledger::Request;
+use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Error, Result};
 use orderly_domain::{Command, Fence, SessionId, Timestamp, partition_of};
 use orderly_lua::{APPLY, RESTORE, Script};
@@ -22,7 +23,7 @@ use super::call::{Action, Call, Step, bytes};
 use super::keys::{Day, NAMES, date_of, pattern, siblings};
 use super::known::{Known, Seen};
 use super::metrics::Metrics;
-use super::part::parts;
+use super::part::{lent, parts};
 use super::reply::{self, Reply};
 use crate::redis::{Connection, Servers, Urls};
 
@@ -173,6 +174,38 @@ impl Ledger {
         Ok(())
     }
 
+    /// Those of a day's sessions that lag behind the store.
+    async fn behind_of(&self, day: Day, states: Vec<&SessionState>) -> Result<Vec<SessionId>> {
+        let [key, ..] = &day.keys(&self.prefix);
+        let ids: Vec<_> = states.iter().map(|state| state.session.session_id.as_str()).collect();
+        let ids = &ids;
+        let ask = |mut connection: Connection| async move {
+            redis::cmd("HMGET").arg(key).arg(ids).query_async(&mut connection).await
+        };
+        let records: Vec<Option<String>> = self.servers.call("HMGET", day.lane(), ask).await?;
+        let mut behind = Vec::new();
+        for (state, record) in states.into_iter().zip(records) {
+            let id = &state.session.session_id;
+            let lags = record.as_deref().map_or(Some(true), |record| reply::is_behind(record, state.booked));
+            if lags.ok_or_else(|| Error::Corrupt(format!("the record of session {id} in {key:?}: {record:?}")))? {
+                behind.push(id.clone());
+            }
+        }
+        Ok(behind)
+    }
+
+    async fn lend_session(&self, fence: Fence, snapshot: Snapshot) -> Result<()> {
+        let day = Day { date: snapshot.session.day, department: snapshot.session.department.clone() };
+        let _gate = self.gates[gate_of(&day)].lock().await;
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let args: Vec<_> = [bytes(&self.caller), bytes(number)].into_iter().chain(lent(&snapshot, fence)).collect();
+        match self.call(&RESTORE, &day, number, &args).await? {
+            // Whoever has it by a later takeover has restored it.
+            Reply::Done { .. } | Reply::Fenced(_) | Reply::Lost(_) => Ok(()),
+            Reply::Overtaken => Err(overtaken()),
+        }
+    }
+
     async fn remaining_of(&self, key: String) -> Result<Vec<(SessionId, u32)>> {
         let key = &key;
         let ask = |mut connection: Connection| async move {
@@ -214,6 +247,23 @@ impl port::Ledger for Ledger {
 
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
         let sessions = snapshots.into_iter().map(|(fence, snapshot)| self.restore_session(fence, snapshot));
+        all(stream::iter(sessions).buffer_unordered(AT_ONCE).collect().await)?;
+        Ok(())
+    }
+
+    async fn behind(&self, sessions: &[SessionState]) -> Result<Vec<SessionId>> {
+        let mut days: HashMap<Day, Vec<&SessionState>> = HashMap::new();
+        for state in sessions {
+            let day = Day { date: state.session.day, department: state.session.department.clone() };
+            days.entry(day).or_default().push(state);
+        }
+        let days = days.into_iter().map(|(day, states)| self.behind_of(day, states)).collect::<Vec<_>>();
+        let behind = stream::iter(days).buffer_unordered(AT_ONCE).collect().await;
+        Ok(all(behind)?.into_iter().flatten().collect())
+    }
+
+    async fn lend(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
+        let sessions = snapshots.into_iter().map(|(fence, snapshot)| self.lend_session(fence, snapshot));
         all(stream::iter(sessions).buffer_unordered(AT_ONCE).collect().await)?;
         Ok(())
     }

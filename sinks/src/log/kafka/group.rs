@@ -71,7 +71,8 @@ pub(super) fn join(
     config
         .set("group.id", &options.group)
         .set("session.timeout.ms", options.session_timeout.as_millis().to_string())
-        .set("heartbeat.interval.ms", (options.session_timeout.as_millis() / 4).clamp(100, 3_000).to_string())
+        // A member learns with its next heartbeat that partitions are shared anew, and everybody waits for the last one.
+        .set("heartbeat.interval.ms", (options.session_timeout.as_millis() / 10).clamp(100, 3_000).to_string())
         .set("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("enable.auto.commit", "false")

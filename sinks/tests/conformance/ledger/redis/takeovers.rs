@@ -1,5 +1,7 @@
 //! Several processes on one Redis: whoever was overtaken by another can change nothing.
 
+use orderly_domain::port::store::SessionState;
+
 use super::*;
 
 fn is_fenced<T: std::fmt::Debug>(answer: &port::Result<T>) {
@@ -83,6 +85,48 @@ async fn owners_share_a_departments_day() {
     let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
     assert_eq!(ask_under(&one, 3, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
     assert_eq!(ask_under(&other, 8, &book(2, 1, 1)).await.unwrap(), Outcome::Booked { number: 1 });
+}
+
+/// Redis forgets, or comes back old, and one of two owners notices first: it knows at once who holds appointments with the other.
+#[tokio::test]
+async fn an_owner_knows_what_the_ledger_lost_of_its_neighbours() {
+    let mut redis = own(orderly_stack::redis::Options::default());
+    let options = Options { connections: 1, ..options(vec![redis.server.url()]) };
+    let (one, other) = (open(options.clone()).await, open(options).await);
+    for empty in [true, false] {
+        one.restore(vec![(3, snapshot(0, 5, 0))]).await.unwrap();
+        other.restore(vec![(8, snapshot(1, 5, 0))]).await.unwrap();
+        redis.server.ask("SAVE").unwrap();
+        assert_eq!(ask_under(&other, 8, &book(1, 1, 1)).await.unwrap(), Outcome::Booked { number: 1 });
+        let state = SessionState {
+            session: session(1, 5, Exclusivity::DepartmentDay),
+            closed: false,
+            booked: 1,
+            changed_at: position(7),
+        };
+        let states = std::slice::from_ref(&state);
+        assert!(one.behind(states).await.unwrap().is_empty(), "it has lost nothing");
+        if empty {
+            redis.server.ask("FLUSHALL").unwrap();
+        } else {
+            redis.server.restart().unwrap();
+        }
+        while one.restore(vec![(3, snapshot(0, 5, 0))]).await.is_err() {}
+        assert_eq!(one.behind(states).await.unwrap().len(), 1, "session-1");
+        one.lend(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
+        assert!(one.behind(states).await.unwrap().is_empty());
+        assert_eq!(remaining(&one).await, [("session-0".into(), 5)], "its owner has not restored it");
+        let refused = Outcome::Rejected(Reason::AlreadyBooked);
+        assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), refused);
+        while ask_under(&other, 8, &book(1, 1, 1)).await.is_err_and(|error| !matches!(error, port::Error::Lost(_))) {}
+        is_lost(&ask_under(&other, 8, &book(3, 3, 1)).await);
+        other.restore(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
+        one.lend(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
+        let Command::Book(Book { ticket, patient_id, session }) = book(1, 1, 1) else { unreachable!() };
+        let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
+        assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
+        assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    }
 }
 
 /// What happens to a Redis that outlives the processes which use it.

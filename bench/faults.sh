@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Faults on a cluster of real servers, drawn by a seed: nodes and servers are killed, stopped, emptied and cut off in the
+# middle of rushes, one after another. Tells how long recovery takes.
+#   MINUTES  until no further rush begins (10)
+#   SEED     draws the same faults again (1)
+#   FAULTS   only these, with commas between; orderly-faults --help lists them (all)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=bench/server.sh
+source bench/server.sh
+
+need_servers
+build
+cargo build --release --quiet -p orderly-faults
+mkdir -p .dev
+"$target/release/orderly-faults" --program "$target/release/orderly" --folder .dev/faults --json .dev/faults.json \
+  --minutes "${MINUTES:-10}" --seed "${SEED:-1}" ${FAULTS:+--faults "$FAULTS"}

@@ -1,0 +1,128 @@
+//! What can go wrong.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// A fault. Where a server is killed, recovery counts from the kill, its restart included; elsewhere from the end of the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// kill -9 of a pipeline; the others take its partitions over
+    PipelineKilled,
+    /// One more pipeline joins; counts from its start
+    PipelineAdded,
+    /// SIGSTOP of a pipeline past its session timeout; it wakes up and its commit is refused
+    PipelineStopped,
+    /// kill -9 of Kafka
+    KafkaKilled,
+    /// SIGSTOP of Kafka
+    KafkaStopped,
+    /// kill -9 of Redis; its append-only file has everything
+    RedisKilled,
+    /// SIGSTOP of Redis
+    RedisStopped,
+    /// FLUSHALL
+    RedisFlushed,
+    /// kill -9 of Redis; it comes back with a copy from before the last bookings
+    RedisOld,
+    /// Redis does what it is asked to, and nobody hears of it
+    RedisUnheard,
+    /// kill -9 of PostgreSQL
+    PostgresKilled,
+    /// SIGSTOP of PostgreSQL, all of its processes
+    PostgresStopped,
+    /// PostgreSQL does what it is asked to, and nobody hears of it
+    PostgresUnheard,
+    /// A COMMIT is on its way to PostgreSQL when that is killed: it did not happen
+    PostgresKilledBeforeCommit,
+    /// PostgreSQL has committed, and is killed before anybody hears of it: it happened
+    PostgresKilledAfterCommit,
+    /// kill -9 of ClickHouse
+    ClickhouseKilled,
+    /// SIGSTOP of ClickHouse
+    ClickhouseStopped,
+}
+
+impl Fault {
+    /// One of every kind, in an order that keeps the cluster at its size.
+    pub const ALL: [Self; 17] = [
+        Self::PipelineKilled,
+        Self::PipelineAdded,
+        Self::PipelineStopped,
+        Self::KafkaKilled,
+        Self::KafkaStopped,
+        Self::RedisKilled,
+        Self::RedisStopped,
+        Self::RedisFlushed,
+        Self::RedisOld,
+        Self::RedisUnheard,
+        Self::PostgresKilled,
+        Self::PostgresStopped,
+        Self::PostgresUnheard,
+        Self::PostgresKilledBeforeCommit,
+        Self::PostgresKilledAfterCommit,
+        Self::ClickhouseKilled,
+        Self::ClickhouseStopped,
+    ];
+
+    /// Its name on the command line and in reports.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether it can be done to a cluster with so many pipelines, so that some are always left and not too many run.
+    #[must_use]
+    pub const fn is_possible_with(self, pipelines: usize) -> bool {
+        match self {
+            Self::PipelineKilled | Self::PipelineStopped => pipelines > 2,
+            Self::PipelineAdded => pipelines < 4,
+            _ => true,
+        }
+    }
+
+    /// Whether only analysts notice it.
+    #[must_use]
+    pub const fn is_of_clickhouse(self) -> bool {
+        matches!(self, Self::ClickhouseKilled | Self::ClickhouseStopped)
+    }
+
+    /// How long it lasts, at least and at most, where that is free.
+    #[must_use]
+    pub const fn lasts(self) -> (Duration, Duration) {
+        let seconds = match self {
+            // Shorter and longer than the session timeout of a pipeline.
+            Self::KafkaStopped => (3, 15),
+            // Longer than the second that Redis is given for an answer.
+            Self::RedisStopped | Self::RedisUnheard => (2, 10),
+            // Shorter and longer than the 15 s that PostgreSQL is given for a call.
+            Self::PostgresStopped | Self::PostgresUnheard => (2, 20),
+            Self::ClickhouseStopped => (2, 20),
+            _ => (0, 0),
+        };
+        (Duration::from_secs(seconds.0), Duration::from_secs(seconds.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_listed_once() {
+        let mut all = Fault::ALL.to_vec();
+        all.sort_unstable();
+        assert_eq!(all, Fault::value_variants());
+        assert_eq!(Fault::PostgresKilledAfterCommit.name(), "postgres-killed-after-commit");
+    }
+
+    #[test]
+    fn there_is_always_something_to_do() {
+        for pipelines in 2..=4 {
+            let possible = Fault::ALL.iter().filter(|fault| fault.is_possible_with(pipelines));
+            assert!(possible.count() > 14);
+        }
+    }
+}

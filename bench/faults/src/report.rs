@@ -1,0 +1,127 @@
+//! What a campaign came to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use orderly_bench::latency::Latencies;
+use orderly_bench::{machine, table};
+use serde::Serialize;
+
+use crate::fault::Fault;
+
+/// How long recovery took after one kind of fault, in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recovery {
+    /// Which; `None` for all together.
+    pub fault: Option<Fault>,
+    /// How often it happened.
+    pub count: u64,
+    /// Half of the times were at most this long.
+    pub p50_s: f64,
+    /// 99 % of them were.
+    pub p99_s: f64,
+    /// The longest.
+    pub max_s: f64,
+}
+
+/// What a campaign came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Where it ran.
+    pub machine: String,
+    /// The command.
+    pub command: String,
+    /// The seed.
+    pub seed: u64,
+    /// From the first rush to the last verdict, in seconds.
+    pub seconds: f64,
+    /// Rushes, each with faults in its middle.
+    pub rushes: u64,
+    /// Intents that were accepted; each has its outcome.
+    pub accepted: u64,
+    /// How often the checker looked and was content.
+    pub checks: u64,
+    /// By kind, and all together at the end.
+    pub recoveries: Vec<Recovery>,
+}
+
+/// Recovery times, as they come in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times(BTreeMap<Fault, Vec<Duration>>);
+
+impl Times {
+    pub(crate) fn record(&mut self, fault: Fault, took: Duration) {
+        self.0.entry(fault).or_default().push(took);
+    }
+
+    /// Sums them up, by kind and all together.
+    pub(crate) fn recoveries(&self) -> Vec<Recovery> {
+        let by_kind = self.0.iter().map(|(fault, times)| recovery(Some(*fault), times.iter()));
+        by_kind.chain([recovery(None, self.0.values().flatten())]).collect()
+    }
+}
+
+fn recovery<'a>(fault: Option<Fault>, times: impl Iterator<Item = &'a Duration>) -> Recovery {
+    let summary = times.copied().collect::<Latencies>().summary();
+    let seconds = |ms: f64| (ms / 10.0).round() / 100.0;
+    Recovery {
+        fault,
+        count: summary.count,
+        p50_s: seconds(summary.p50_ms),
+        p99_s: seconds(summary.p99_ms),
+        max_s: seconds(summary.max_ms),
+    }
+}
+
+impl Report {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            machine: machine::describe(),
+            command: machine::command(),
+            seed,
+            seconds: 0.0,
+            rushes: 0,
+            accepted: 0,
+            checks: 0,
+            recoveries: Vec::new(),
+        }
+    }
+
+    /// The table for people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut table = table::table(&["recovery, s", "count", "p50", "p99", "max"]);
+        for recovery in &self.recoveries {
+            let Recovery { fault, count, p50_s, p99_s, max_s } = recovery;
+            let name = fault.map_or_else(|| "all".to_owned(), Fault::name);
+            let figures = [p50_s, p99_s, max_s].map(|value| format!("{value:.2}"));
+            table.add_row([name, count.to_string()].into_iter().chain(figures).collect::<Vec<_>>());
+        }
+        let Self { machine, seed, seconds, rushes, accepted, checks, .. } = self;
+        format!(
+            "{table}\n{machine}; seed {seed}; {seconds:.0} s; {accepted} intents accepted in {rushes} rushes, every outcome \
+             learnt; the checker looked {checks} times and found no violation.\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_up_by_kind_and_all_together() {
+        let mut times = Times::default();
+        for seconds in 1..=3 {
+            times.record(Fault::RedisFlushed, Duration::from_secs(seconds));
+        }
+        times.record(Fault::KafkaKilled, Duration::from_secs(9));
+        let report = Report { recoveries: times.recoveries(), ..Report::new(7) };
+        let figures: Vec<_> =
+            report.recoveries.iter().map(|r| (r.fault, r.count, r.p50_s.round(), r.max_s.round())).collect();
+        let expected =
+            [(Some(Fault::KafkaKilled), 1, 9.0, 9.0), (Some(Fault::RedisFlushed), 3, 2.0, 3.0), (None, 4, 2.0, 9.0)];
+        assert_eq!(figures, expected);
+        assert!(report.to_text().contains("redis-flushed") && report.to_text().contains("seed 7"));
+    }
+}

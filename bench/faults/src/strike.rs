@@ -1,0 +1,158 @@
+//! Doing the faults and ending them.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use orderly_stack::Process;
+use orderly_stack::proxy::{Proxy, Way};
+use tokio::task::block_in_place;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::fault::Fault;
+use crate::probe::Probe;
+use crate::recovery::{all_decide, until};
+
+/// A `COMMIT` as PostgreSQL's client sends it: kind, length and text.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// What the server says when it has committed: it differs by the kind.
+const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+/// Lives of a pipeline's dataflow after its first.
+const RETAKEOVERS: &str = "orderly_pipeline_retakeovers_total";
+
+impl Cluster {
+    /// Does it, lets it last, and ends it. The moment from which recovery counts.
+    ///
+    /// # Errors
+    /// When it cannot be done, or has not the effect that it must have.
+    pub(crate) async fn strike(
+        &mut self,
+        fault: Fault,
+        nth: usize,
+        lasts: Duration,
+        probe: &Probe,
+    ) -> anyhow::Result<Instant> {
+        match fault {
+            Fault::PipelineKilled => {
+                let since = Instant::now();
+                block_in_place(|| self.pipelines.remove(nth).kill())?;
+                Ok(since)
+            }
+            Fault::PipelineAdded => {
+                let since = Instant::now();
+                block_in_place(|| self.add_pipeline())?;
+                Ok(since)
+            }
+            Fault::PipelineStopped => self.stop_pipeline(nth).await,
+            Fault::KafkaKilled => killed(|| self.servers.kafka.restart(0)),
+            Fault::KafkaStopped => stopped(self.servers.kafka.process(0), lasts).await,
+            Fault::RedisKilled => killed(|| self.servers.redis.restart()),
+            Fault::RedisStopped => stopped(self.servers.redis.process(), lasts).await,
+            Fault::RedisFlushed => {
+                block_in_place(|| self.servers.redis.ask("FLUSHALL"))?;
+                Ok(Instant::now())
+            }
+            Fault::RedisOld => {
+                let copy = self.folder().join("redis-copy.rdb");
+                block_in_place(|| self.servers.redis.copy(&copy))?;
+                // Now it gets old, in every partition.
+                probe.all_answer().await?;
+                all_decide(self).await?;
+                killed(|| self.servers.redis.restart_from(&copy))
+            }
+            Fault::RedisUnheard => unheard(&self.servers.redis_proxy, lasts).await,
+            Fault::PostgresKilled => self.kill_postgres(),
+            Fault::PostgresStopped => {
+                self.servers.postgres.pause();
+                tokio::time::sleep(lasts).await;
+                self.servers.postgres.resume();
+                Ok(Instant::now())
+            }
+            Fault::PostgresUnheard => unheard(&self.servers.postgres_proxy, lasts).await,
+            Fault::PostgresKilledBeforeCommit => {
+                lose(&self.servers.postgres_proxy, Way::LoseRequest(COMMIT.into())).await?;
+                self.kill_postgres()
+            }
+            Fault::PostgresKilledAfterCommit => {
+                lose(&self.servers.postgres_proxy, Way::LoseAnswer(COMMITTED.into())).await?;
+                self.kill_postgres()
+            }
+            Fault::ClickhouseKilled => killed(|| {
+                self.servers.clickhouse.process().kill()?;
+                self.servers.clickhouse.restart()
+            }),
+            Fault::ClickhouseStopped => stopped(self.servers.clickhouse.process(), lasts).await,
+        }
+    }
+
+    /// PostgreSQL dies, with whatever its proxy holds back, and comes back.
+    fn kill_postgres(&mut self) -> anyhow::Result<Instant> {
+        let since = Instant::now();
+        block_in_place(|| self.servers.postgres.kill())?;
+        self.servers.postgres_proxy.set(Way::Forward);
+        block_in_place(|| self.servers.postgres.restart())?;
+        Ok(since)
+    }
+
+    /// Stops a pipeline that has something to commit, until the others have its partitions, and sees its commit refused
+    /// after it woke up.
+    async fn stop_pipeline(&self, nth: usize) -> anyhow::Result<Instant> {
+        let node = &self.pipelines[nth];
+        let before = node.api().metric(RETAKEOVERS).await.unwrap_or_default();
+        let proxy = &self.servers.postgres_proxy;
+        // What is read now cannot be committed before the node is stopped.
+        proxy.set(Way::LoseRequest(COMMIT.into()));
+        until(&format!("{} has something to commit", node.name), async || {
+            let in_flight = node.pipeline(&self.ops).await?.epochs_in_flight;
+            // One waits for records.
+            anyhow::ensure!(in_flight > 1, "{in_flight} epochs are in flight");
+            Ok(())
+        })
+        .await?;
+        node.signal(Signal::SIGSTOP)?;
+        proxy.set(Way::Forward);
+        proxy.cut();
+        self.until_others_have_all(nth).await?;
+        node.signal(Signal::SIGCONT)?;
+        let since = Instant::now();
+        until(&format!("{} is refused and takes over again", node.name), async || {
+            let now = node.api().metric(RETAKEOVERS).await.unwrap_or_default();
+            anyhow::ensure!(now > before, "it was refused {now} times, {before} times before");
+            Ok(())
+        })
+        .await?;
+        Ok(since)
+    }
+}
+
+/// Kills a server, and starts it again.
+fn killed(restart: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Instant> {
+    let since = Instant::now();
+    block_in_place(restart)?;
+    Ok(since)
+}
+
+async fn stopped(process: &Process, lasts: Duration) -> anyhow::Result<Instant> {
+    process.signal(Signal::SIGSTOP)?;
+    tokio::time::sleep(lasts).await;
+    process.signal(Signal::SIGCONT)?;
+    Ok(Instant::now())
+}
+
+async fn unheard(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
+    proxy.set(Way::LoseAnswers);
+    tokio::time::sleep(lasts).await;
+    proxy.set(Way::Forward);
+    Ok(Instant::now())
+}
+
+/// Waits until the proxy has lost something in that way, and leaves it so.
+async fn lose(proxy: &Proxy, way: Way) -> anyhow::Result<()> {
+    let before = proxy.lost();
+    proxy.set(way);
+    until("a commit is on its way", async || {
+        anyhow::ensure!(proxy.lost() > before, "nobody commits");
+        Ok(())
+    })
+    .await
+}
