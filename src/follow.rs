@@ -42,6 +42,8 @@ pub(crate) async fn run(config: &Config, command: cli::Follow) -> anyhow::Result
             cli::FollowFrom::Now => Begin::Now,
         },
         claim_after: command.claim_after,
+        // A batch's time begins when it is taken: those that wait behind a slow reader would be claimed by others.
+        batches_max: 1,
         ..Options::default()
     };
     let mut member = Member::join(options).await.context("the group cannot be joined")?;

@@ -120,6 +120,7 @@ impl Carrier {
             let (pause, ended) = match round.await {
                 Ok(None) => {
                     known = false;
+                    self.sessions.clear();
                     (IDLE, true)
                 }
                 Ok(Some(carried)) => {

@@ -141,9 +141,15 @@ impl StoreRetention {
 
     /// The day from which days are counted back: that of the newest decision, but no later than the clock's, and no later
     /// than that of what is being decided where something still waits. An outage forgets nothing, nor does a clock that is
-    /// ahead. `None` when nothing is decided.
+    /// ahead. `None` when nothing is decided, or nothing yet of a
+    /// partition that has records.
     async fn today(&self, progress: &[Progress]) -> port::Result<Option<Date>> {
         let extents = self.log.extents().await?;
+        let begun = |partition| progress.iter().any(|begun| begun.partition == partition && begun.next_offset > 0);
+        if extents.iter().any(|extent| extent.end > extent.start && !begun(extent.partition)) {
+            // What waits there may be as old as the log.
+            return Ok(None);
+        }
         let (mut newest, mut waiting): (Option<Timestamp>, Vec<Timestamp>) = (None, vec![self.clock.now()]);
         for Progress { partition, next_offset, .. } in progress {
             let Some(last) = next_offset.checked_sub(1) else { continue };

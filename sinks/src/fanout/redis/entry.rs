@@ -44,7 +44,7 @@ impl Place {
     /// Whether nothing lies between an entry at `before` and this one. The first of a life follows nothing.
     pub(super) fn follows(self, before: Option<Self>) -> bool {
         match before {
-            Some(before) => self.life == before.life && self.number == before.number + 1,
+            Some(before) => self.life == before.life && before.number.checked_add(1) == Some(self.number),
             None => self.number == 1,
         }
     }
@@ -52,7 +52,7 @@ impl Place {
     /// How many entries lie between one at `before` and this one; `None` when that cannot be known.
     pub(super) fn missing_after(self, before: Option<Self>) -> Option<u64> {
         let before = before.filter(|before| before.life == self.life)?;
-        self.number.checked_sub(before.number + 1)
+        self.number.checked_sub(before.number)?.checked_sub(1)
     }
 
     /// Whether it lies before another one in the same life.
@@ -88,12 +88,24 @@ pub(super) fn decisions(batch: &[u8]) -> Option<Arc<[Committed]>> {
 
 /// Batches of the stream's size, for [`decisions`]: JSON, which later versions can add to, compressed.
 pub(super) fn batches(committed: &[Committed]) -> Result<Vec<Vec<u8>>> {
-    let compressed = |part: &[Committed]| {
-        let json = serde_json::to_vec(part)
-            .map_err(|error| Error::Corrupt(format!("decisions that cannot be written as JSON: {error}")))?;
-        Ok(lz4_flex::compress_prepend_size(&json))
-    };
-    committed.chunks(DECISIONS_MAX).map(compressed).collect()
+    let mut batches = Vec::with_capacity(committed.len().div_ceil(DECISIONS_MAX));
+    for part in committed.chunks(DECISIONS_MAX) {
+        add(part, BATCH_BYTES_MAX, &mut batches)?;
+    }
+    Ok(batches)
+}
+
+/// Adds a part as one batch, or as more when it has too many bytes: a closed session names all its bookings.
+fn add(part: &[Committed], bytes_max: usize, batches: &mut Vec<Vec<u8>>) -> Result<()> {
+    let json = serde_json::to_vec(part)
+        .map_err(|error| Error::Corrupt(format!("decisions that cannot be written as JSON: {error}")))?;
+    if json.len() > bytes_max && part.len() > 1 {
+        let (first, second) = part.split_at(part.len() / 2);
+        add(first, bytes_max, batches)?;
+        return add(second, bytes_max, batches);
+    }
+    batches.push(lz4_flex::compress_prepend_size(&json));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -115,6 +127,42 @@ mod tests {
         assert!(!place(9, 3).is_before(place(8, 5)));
         assert_eq!(place(9, 5).missing_after(Some(place(9, 3))), Some(1));
         assert_eq!((place(9, 5).missing_after(Some(place(8, 3))), place(9, 5).missing_after(None)), (None, None));
+    }
+
+    #[test]
+    fn batches_come_back_and_have_a_size() {
+        let row = |offset| Committed {
+            position: orderly_domain::Position { partition: 1, offset },
+            logged_at: orderly_domain::Timestamp::from_micros(1),
+            decided_at: orderly_domain::Timestamp::from_micros(2),
+            kind: orderly_domain::command::Kind::Book,
+            ticket: None,
+            session_id: None,
+            outcome: orderly_domain::Outcome::Applied,
+            first: None,
+            corrected: false,
+            session: None,
+            released: Vec::new(),
+        };
+        let rows: Vec<_> = (0..600).map(row).collect();
+        let batches = batches(&rows).unwrap();
+        assert_eq!(batches.len(), 3);
+        let back: Vec<_> = batches.iter().flat_map(|batch| decisions(batch).unwrap().to_vec()).collect();
+        assert_eq!(back, rows);
+
+        let mut small = Vec::new();
+        add(&rows[..8], 1_000, &mut small).unwrap();
+        assert!(small.len() > 1, "split where the bytes are too many");
+        assert_eq!(small.iter().map(|batch| decisions(batch).unwrap().len()).sum::<usize>(), 8);
+        assert_eq!(decisions(&[0xff; 64]), None, "nobody's");
+        assert_eq!(decisions(b""), None);
+    }
+
+    #[test]
+    fn numbers_that_nobody_wrote_overflow_nothing() {
+        let place = |number| Place { life: 1, number };
+        assert!(!place(0).follows(Some(place(u64::MAX))));
+        assert_eq!(place(0).missing_after(Some(place(u64::MAX))), None);
     }
 
     #[test]
