@@ -156,7 +156,10 @@ impl Judge {
         if answers.iter().any(|answer| matches!(answer, Answer::Fresh(_))) {
             answers.push(Answer::Fresh(alone));
             if let Outcome::Rejected(reason @ (Reason::AlreadyBooked | Reason::Duplicate)) = decision.outcome
-                && matches!(alone, Outcome::Booked { .. })
+                && matches!(
+                    alone,
+                    Outcome::Booked { .. } | Outcome::Rejected(Reason::AlreadyBooked | Reason::Duplicate)
+                )
             {
                 let row = format!("{}: was told {reason}, and nothing stood in its way", decision.position);
                 self.owed.push((book.clone(), decision.position, row));

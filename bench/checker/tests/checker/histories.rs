@@ -95,6 +95,22 @@ async fn a_ticket_of_another_department() {
     assert!(report.holds(), "{report:#?}");
 }
 
+/// A patient who holds an appointment with this doctor asks again by a key that another partition has given away meanwhile:
+/// that is a repeat of the key, whatever the patient holds.
+#[tokio::test]
+async fn a_key_given_away_by_another_partition() {
+    let lies_in = |session| partition_of(&reference(session).doctor_id, PARTITIONS);
+    let other = (0..3).find(|session| lies_in(*session) != lies_in(0)).expect("cardiology is spread over partitions");
+    let open_to_all = Command::OpenSession(Box::new(session(other, 2, Exclusivity::None)));
+    let asked = [book(1, 0, 0), book(1, 1, 0), book(1, 1, other)].map(Step::Ask);
+    let steps = [&[Step::Ask(open(0, 4)), Step::Ask(open_to_all), Step::Wait(60)], &asked[..]].concat();
+    let (own, other) = (lies_in(0), lies_in(other));
+    let mut hospital = Hospital::open(&steps).await;
+    hospital.decide_in_turns([own, other, own, other, own].into_iter()).await;
+    let report = hospital.check_unordered().await;
+    assert!(report.holds() && report.checked(Invariant::Deterministic) == 5, "{report:#?}");
+}
+
 /// A check beside a server that decides sees nothing broken, whatever it happens to read in which order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_decisions_are_committed() {
