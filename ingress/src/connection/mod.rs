@@ -45,7 +45,9 @@ pub(crate) fn protocol(options: &Options) -> Protocol {
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.header_bytes_max)
-        .max_headers(HEADERS_MAX);
+        .max_headers(HEADERS_MAX)
+        // Answers are small: copied behind their heads they go out by one plain write.
+        .writev(false);
     builder
         .http2()
         .timer(TokioTimer::new())
