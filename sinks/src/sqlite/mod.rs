@@ -1,5 +1,6 @@
 //! What the SQLite adapters share: how files are opened, migrated, written and read, and what their errors mean.
 
+mod checkpointer;
 mod error;
 mod migrations;
 mod readers;
@@ -13,6 +14,7 @@ use orderly_domain::port;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use checkpointer::Checkpointer;
 pub(crate) use error::{Failure, commit};
 pub(crate) use migrations::{check_version, migrate};
 pub(crate) use readers::Readers;
@@ -25,8 +27,9 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// SQLite's page size, in bytes.
 const PAGE_BYTES: u64 = 4_096;
 
-/// Pages that the write-ahead log collects before they are copied into the file.
-const CHECKPOINT_PAGES: i64 = 8_192;
+/// Pages that the write-ahead log collects before its writer lends a hand in copying them into the file, so that it can begin
+/// anew: 128 MiB.
+const LOG_PAGES_MAX: i64 = 32_768;
 
 /// The size to which a write-ahead log that grew larger is cut, in bytes.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
@@ -57,7 +60,7 @@ pub(crate) fn open_for_writing(
         };
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "cache_size", -i64::try_from(cache_bytes / 1_024).unwrap_or(i64::MAX))?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         if let Some(bytes) = size_max_bytes {
             let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX).max(1);

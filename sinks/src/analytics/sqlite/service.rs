@@ -14,7 +14,7 @@ use super::batch::Batch;
 use super::metrics::Metrics;
 use super::{FILE, MIGRATIONS, Options, reports};
 use crate::analytics::reports::INFOS;
-use crate::sqlite::{self, Durability, Readers, Writer};
+use crate::sqlite::{self, Checkpointer, Durability, Readers, Writer};
 
 /// Analytics in one SQLite file.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct Analytics {
     /// `None` when it was opened for reading only.
     writer: Option<Writer<Appends>>,
     readers: Readers,
+    _checkpointer: Option<Checkpointer>,
     metrics: Metrics,
 }
 
@@ -39,7 +40,9 @@ impl Analytics {
         let metrics = Metrics::register(registry)?;
         let appends = Appends { connection, metrics: metrics.clone(), skipped: FxHashMap::default() };
         let writer = Writer::start("analytics-writer", appends, options.queue_max, metrics.queue_calls.clone())?;
-        Ok(Self { writer: Some(writer), readers: Readers::new(&file, options.readers), metrics })
+        let checkpointer = Some(Checkpointer::start(&file)?);
+        let readers = Readers::new(&file, options.readers);
+        Ok(Self { writer: Some(writer), readers, _checkpointer: checkpointer, metrics })
     }
 
     /// Opens analytics in a data folder for reading, also while a server writes them. Appends are refused.
@@ -50,7 +53,8 @@ impl Analytics {
         let file = folder.join(FILE);
         sqlite::check_version(&sqlite::open_for_reading(&file)?, MIGRATIONS)?;
         let metrics = Metrics::register(&Registry::new())?;
-        Ok(Self { writer: None, readers: Readers::new(&file, Options::default().readers), metrics })
+        let readers = Readers::new(&file, Options::default().readers);
+        Ok(Self { writer: None, readers, _checkpointer: None, metrics })
     }
 
     fn writer(&self) -> Result<&Writer<Appends>> {

@@ -27,6 +27,7 @@ use prometheus::Registry;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::sqlite::Checkpointer;
 pub use import::Import;
 use measures::Measures;
 pub use options::Options;
@@ -81,6 +82,7 @@ impl Log {
         let (committed_sender, committed) = watch::channel(state.extents);
         let service = Service {
             connection,
+            _checkpointer: Checkpointer::start(&database)?,
             _lock: lock,
             database: database.clone(),
             requests: queue,

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::measures::Measures;
 use super::schema::{self, to_sql};
-use crate::sqlite::{self, Failure};
+use crate::sqlite::{self, Checkpointer, Failure};
 
 /// How many records one transaction drops at most, so that appends do not wait long for a trim.
 const TRIM_RECORDS_MAX: u64 = 10_000;
@@ -50,6 +50,7 @@ pub(super) struct Append {
 /// The writer's own state. The fields are dropped in this order: whoever sees `committed` closed may open the log again.
 pub(super) struct Service {
     pub(super) connection: Connection,
+    pub(super) _checkpointer: Checkpointer,
     /// Held as long as the writer lives: nobody else may open the folder.
     pub(super) _lock: File,
     pub(super) database: PathBuf,

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::sessions::Sessions;
 use super::writes::Writes;
 use super::{FILE, MIGRATIONS, Options, prune, reads};
-use crate::sqlite::{self, Durability, Failure, Readers, Writer};
+use crate::sqlite::{self, Checkpointer, Durability, Failure, Readers, Writer};
 use crate::store::metrics::{self, Metrics};
 
 /// The store in one SQLite file.
@@ -25,6 +25,7 @@ pub struct Store {
     /// `None` when it was opened for reading only.
     writer: Option<Writer<Writes>>,
     readers: Readers,
+    _checkpointer: Option<Checkpointer>,
     metrics: Metrics,
 }
 
@@ -44,7 +45,9 @@ impl Store {
         let writes =
             Writes { connection, sessions: Sessions::new(options.sessions_cached_max), metrics: metrics.clone() };
         let writer = Writer::start("store-writer", writes, options.queue_max, metrics.queue_calls.clone())?;
-        Ok(Self { writer: Some(writer), readers: Readers::new(&file, options.readers), metrics })
+        let checkpointer = Some(Checkpointer::start(&file)?);
+        let readers = Readers::new(&file, options.readers);
+        Ok(Self { writer: Some(writer), readers, _checkpointer: checkpointer, metrics })
     }
 
     /// Opens the store in a data folder for reading, also while a server writes it. Writes are refused.
@@ -55,7 +58,8 @@ impl Store {
         let file = folder.join(FILE);
         sqlite::check_version(&sqlite::open_for_reading(&file)?, MIGRATIONS)?;
         let metrics = Metrics::new().map_err(metrics::unregistered)?;
-        Ok(Self { writer: None, readers: Readers::new(&file, Options::default().readers), metrics })
+        let readers = Readers::new(&file, Options::default().readers);
+        Ok(Self { writer: None, readers, _checkpointer: None, metrics })
     }
 
     async fn write<T: Send + 'static>(
