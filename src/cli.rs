@@ -314,6 +314,14 @@ pub(crate) struct Token {
     #[arg(long, value_name = "ROLE")]
     pub role: Role,
 
+    /// The API client that asks for them: the claim azp
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
+
+    /// The patient's member level: the claim member_level
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<String>,
+
     /// How long it is good: 90s, 30m, 8h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub ttl: std::time::Duration,

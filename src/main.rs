@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use orderly_domain::clock::{Clock as _, System};
+use orderly_ingress::auth::Grant;
 
 use cli::{Cli, Command, Policy, Sessions};
 use client::Client;
@@ -83,7 +84,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
             let keys = keys::for_minting(&config)?;
-            let token = keys.mint(&command.sub, command.role, System.now(), command.ttl)?;
+            let (client, level) = (command.client.as_deref(), command.level.as_deref());
+            let grant = Grant { subject: &command.sub, role: command.role, client, level };
+            let token = keys.mint(grant, System.now(), command.ttl)?;
             writeln!(std::io::stdout().lock(), "{token}")?;
         }
         Command::Config(command) => {

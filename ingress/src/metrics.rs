@@ -38,6 +38,8 @@ pub const SESSIONS: &str = "orderly_ingress_sessions";
 pub const THROTTLED_TOTAL: &str = "orderly_ingress_throttled_total";
 /// Gauge by `limit`: keys of the throttle that have an allowance of their own.
 pub const THROTTLE_KEYS: &str = "orderly_ingress_throttle_keys";
+/// Gauge: this node's share, 0 to 1, of the limits that hold for all ingress nodes together.
+pub const THROTTLE_SHARE_RATIO: &str = "orderly_ingress_throttle_share_ratio";
 /// Counter by `limit`: requests whose key shared an allowance, because the limit had `keys_max` keys already.
 pub const THROTTLE_KEYS_OVERFLOWED_TOTAL: &str = "orderly_ingress_throttle_keys_overflowed_total";
 

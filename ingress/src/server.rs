@@ -103,7 +103,7 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
 
         let metrics = Metrics::register(&registry)?;
-        let throttle = Throttle::new(options.policy.clone(), &registry)?;
+        let throttle = Throttle::new(options.policy.clone(), ports.clock.now(), &registry)?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(State {
             codec,
@@ -127,7 +127,7 @@ impl Server {
             // First listen to what happens, then read what has happened: nothing falls between the two.
             let events = state.ports.fanout.subscribe();
             follower::catch_up(&state).await?;
-            state.policy.refresh(state.ports.store.as_ref()).await?;
+            state.policy.refresh(state.ports.store.as_ref(), state.ports.clock.now()).await?;
             background.spawn(follower::follow(Arc::clone(&state), events));
             background.spawn(follower::tell_sessions(Arc::clone(&state)));
             background.spawn(policy::follow(Arc::clone(&state)));
