@@ -1,5 +1,6 @@
 //! `orderly`: the command line, and the only place where everything is wired.
 
+mod bar;
 mod check;
 mod cli;
 mod client;
@@ -8,6 +9,7 @@ mod demo;
 mod edges;
 mod follow;
 mod keys;
+mod rehearse;
 mod replay;
 mod serve;
 mod telemetry;
@@ -75,6 +77,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(Policy::Get { server }) => client::policy::get(&Client::new(server)?).await?,
         Command::Policy(Policy::Set { file, reason, server }) => {
             client::policy::set(&Client::new(server)?, &file, reason.as_deref()).await?;
+        }
+        Command::Policy(Policy::History { server }) => client::policy::history(&Client::new(server)?).await?,
+        Command::Policy(Policy::Rollback { version, reason, server }) => {
+            client::policy::rollback(&Client::new(server)?, version, reason.as_deref()).await?;
+        }
+        Command::Policy(Policy::Rehearse(command)) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            rehearse::run(&config, &command).await?;
         }
         Command::Policy(Policy::Diff { file, server }) => client::policy::diff(&Client::new(server)?, &file).await?,
         Command::Sessions(Sessions::Import { file, server }) => {

@@ -1,10 +1,12 @@
 //! What can be set about the ingress.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use orderly_domain::Exclusivity;
 
+use crate::proxies::Proxies;
 use crate::throttle::Policy;
 
 /// Settings of the HTTP server. Every limit is a maximum that the process never exceeds.
@@ -20,6 +22,12 @@ pub struct Options {
     pub exclusivity: Exclusivity,
     /// The throttle policy until ops store one.
     pub policy: Policy,
+    /// Proxies whose word is taken for where a request comes from. Their own connections are not limited by address.
+    pub trusted_proxies: Proxies,
+    /// Where to record who asks for what, so that policies can be rehearsed on it; nowhere, without it.
+    pub arrivals_file: Option<PathBuf>,
+    /// How large that file may become, in bytes.
+    pub arrivals_bytes_max: u64,
     /// Open connections. Further ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Open connections of one client address. Further ones are closed at once.
@@ -76,6 +84,9 @@ impl Default for Options {
             operations_only: false,
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
+            trusted_proxies: Proxies::default(),
+            arrivals_file: None,
+            arrivals_bytes_max: 1 << 30,
             connections_max: 20_000,
             connections_per_address_max: 2_000,
             waiters_max: 50_000,
@@ -97,7 +108,7 @@ impl Default for Options {
             position_interval: Duration::from_millis(500),
             sessions_interval: Duration::from_millis(200),
             heartbeat_interval: Duration::from_secs(15),
-            policy_interval: Duration::from_secs(1),
+            policy_interval: Duration::from_millis(500),
             drain_max: Duration::from_secs(10),
         }
     }

@@ -35,6 +35,7 @@ pub(crate) fn check(
         release_at: Some(session.release_at),
         now: state.ports.clock.now(),
     };
+    state.arrivals.note(&subject);
     state.policy.throttle.check(subject).map(|admitted| admitted.patient).map_err(|hit| problem(&hit))
 }
 
