@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use orderly_domain::Clock;
-use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Store, Turn};
-use orderly_sinks::{analytics, fanout, feed, ledger, log, store};
+use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Peers, Store, Turn};
+use orderly_sinks::{analytics, fanout, feed, ledger, log, peers, store};
 use prometheus::Registry;
 
 use crate::config::{Config, Profile};
-use crate::serve::Roles;
+use crate::serve::{Roles, owner};
 
 /// The adapters, opened.
 pub(crate) struct Edges {
@@ -22,6 +22,8 @@ pub(crate) struct Edges {
     pub feeds: Vec<Arc<dyn Feed>>,
     /// Whose turn it is to do so, where there may be several processes.
     pub turn: Option<Arc<dyn Turn>>,
+    /// The other ingress nodes, where this is one of several.
+    pub peers: Option<Arc<dyn Peers>>,
     kept: Kept,
 }
 
@@ -107,6 +109,7 @@ impl Edges {
             fanout: Arc::new(fanout::memory::Fanout::new(config.fanout.capacity_batches)),
             feeds: vec![Arc::clone(&analytics) as _],
             turn: None,
+            peers: None,
             analytics,
             kept: Kept::Embedded(log),
         })
@@ -135,6 +138,11 @@ impl Edges {
             feeds.push(Arc::clone(&feed) as _);
             events = Some(feed);
         }
+        let peers = if roles.ingress {
+            Some(Arc::new(peers::redis::Peers::new(config.redis_peers_options(owner()?))?) as _)
+        } else {
+            None
+        };
         Ok(Self {
             log: Arc::clone(&log) as _,
             ledger: Arc::new(ledger),
@@ -142,6 +150,7 @@ impl Edges {
             fanout: Arc::new(fanout),
             feeds,
             turn,
+            peers,
             analytics,
             kept: Kept::Distributed { log, events },
         })
