@@ -8,6 +8,7 @@ use orderly_domain::Exclusivity;
 
 use crate::proxies::Proxies;
 use crate::throttle::Policy;
+use crate::tls;
 
 /// Settings of the HTTP server. Every limit is a maximum that the process never exceeds.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Options {
     pub exclusivity: Exclusivity,
     /// The throttle policy until ops store one.
     pub policy: Policy,
+    /// Certificates, to speak TLS; without them it is plain HTTP.
+    pub tls: Option<tls::Files>,
     /// Proxies whose word is taken for where a request comes from. Their own connections are not limited by address.
     pub trusted_proxies: Proxies,
     /// Where to record who asks for what, so that policies can be rehearsed on it; nowhere, without it.
@@ -84,6 +87,7 @@ impl Default for Options {
             operations_only: false,
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
+            tls: None,
             trusted_proxies: Proxies::default(),
             arrivals_file: None,
             arrivals_bytes_max: 1 << 30,
