@@ -26,6 +26,11 @@ const SECRET_BYTES: usize = 48;
 /// # Errors
 /// When no key is configured and it is no demo, or the key cannot be used.
 pub(crate) fn for_server(config: &Config, demo: bool) -> anyhow::Result<Keys> {
+    if config.auth.jwks_url.is_some() {
+        ensure!(!demo, "--demo gives out tokens itself: leave auth.jwks_url out, or start without --demo");
+        ensure!(config.auth.key_file.is_none(), "auth.key_file and auth.jwks_url are both set; leave one out");
+        return Ok(Keys::of_provider(names(config)));
+    }
     match &config.auth.key_file {
         Some(_) if demo && config.auth.algorithm != Algorithm::HS256 => bail!(
             "--demo gives out tokens, which takes a secret: set auth.algorithm to HS256, or leave auth.key_file out, or \

@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod edges;
 mod follow;
+mod jwks;
 mod keys;
 mod rehearse;
 mod replay;

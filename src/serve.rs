@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Profile};
 use crate::edges::Edges;
-use crate::{demo, keys};
+use crate::{demo, jwks, keys};
 
 /// How long a stop waits for what is in flight. What is not decided by then is in the log, and decided after the next start.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -59,6 +59,13 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let clock = Arc::new(System);
     let edges = Edges::open(&config, roles, Arc::clone(&clock) as _, &registry).await?;
     let keys = keys::for_server(&config, demo)?;
+    let provider = match &config.auth.jwks_url {
+        Some(url) => {
+            let refresh = Duration::from_secs(config.auth.jwks_refresh_s);
+            Some(jwks::Provider::ask_first(url, refresh, keys.clone()).await?)
+        }
+        None => None,
+    };
     let codec = keys::ticket_codec(&config)?;
 
     let pipeline = if roles.pipeline {
@@ -105,6 +112,8 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let retention = tokio::spawn(retention.run(stopped.clone()));
     let forgetting = store_retention(&config, roles, &edges, clock, &registry)?;
     let forgetting = tokio::spawn(run_if_any(forgetting, stopped.clone()));
+    // It ends with the process: there is nothing to be finished.
+    let _provider = provider.map(|provider| tokio::spawn(provider.follow()));
     let mut serving = tokio::spawn(server.run(until_set(stopped)));
 
     let ended = tokio::select! {

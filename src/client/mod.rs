@@ -34,7 +34,7 @@ impl Client {
     pub(crate) fn new(server: Server) -> anyhow::Result<Self> {
         let Server { mut url, token } = server;
         ensure!(
-            url.scheme() == "http" && url.has_host(),
+            matches!(url.scheme(), "http" | "https") && url.has_host(),
             "--url is {url}; give the server's own address, such as http://127.0.0.1:8080"
         );
         if !url.path().ends_with('/') {

@@ -156,6 +156,14 @@ pub(crate) struct Auth {
     /// start without it, except with --demo. Make a secret with: head -c 48 /dev/urandom | base64 > FILE
     #[config(env = "ORDERLY_AUTH__KEY_FILE")]
     pub key_file: Option<PathBuf>,
+    /// The address of an identity provider's keys (JWKS, RFC 7517), in place of a key file: tokens that it signed by RS256, ES256
+    /// or EdDSA are taken, each by the key that its `kid` names.
+    #[config(env = "ORDERLY_AUTH__JWKS_URL")]
+    pub jwks_url: Option<String>,
+    /// Seconds after which the provider is asked for its keys again. It is also asked when a token names one that is not
+    /// known, at most every five seconds.
+    #[config(default = 300, env = "ORDERLY_AUTH__JWKS_REFRESH_S")]
+    pub jwks_refresh_s: u64,
     /// The `iss` that tokens must have.
     #[config(default = "orderly", env = "ORDERLY_AUTH__ISSUER")]
     pub issuer: String,

@@ -46,3 +46,70 @@ fn without_a_secret_there_is_no_token() {
     mint_with_pem.args(mint).env("ORDERLY_AUTH__KEY_FILE", "auth.pem").env("ORDERLY_AUTH__ALGORITHM", "EdDSA");
     assert!(complaint(&mut mint_with_pem, 1).contains("auth.pem"));
 }
+
+/// Answers every request with what is in a file, as an identity provider does with its keys.
+fn provider(file: std::path::PathBuf) -> std::net::SocketAddr {
+    use std::io::{BufRead as _, Write as _};
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    // It ends with the test run.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a client");
+            let lines = std::io::BufReader::new(stream.try_clone().expect("a socket")).lines();
+            for line in lines {
+                if line.map_or(true, |line| line.is_empty()) {
+                    break;
+                }
+            }
+            let keys = fs::read_to_string(&file).unwrap_or_default();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", keys.len());
+            // A client that has gone has enough.
+            let _ = stream.write_all((head + &keys).as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn keys_come_from_an_identity_provider() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("jwks.json");
+    let url = format!("http://{}/jwks.json", provider(file.clone()));
+    let serve = |arguments: &[&str]| {
+        let mut serve = orderly(folder.path());
+        serve.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).env("ORDERLY_AUTH__JWKS_URL", &url);
+        serve
+    };
+    fs::write(&file, r#"{"keys":[]}"#).expect("writable");
+    let told = complaint(&mut serve(&[]), 1);
+    assert!(told.contains("auth.jwks_url") && told.contains("none has a kid"), "{told}");
+    let told = complaint(&mut serve(&["--demo"]), 1);
+    assert!(told.contains("leave auth.jwks_url out"), "{told}");
+    // RFC 8037, appendix A.2, under a name.
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    fs::write(&file, key).expect("writable");
+    let mut serving = serve(&[]).stdout(std::process::Stdio::piped()).spawn().expect("it runs");
+    let mut first = String::new();
+    let mut stdout = std::io::BufReader::new(serving.stdout.take().expect("piped"));
+    std::io::BufRead::read_line(&mut stdout, &mut first).expect("it says where it listens");
+    serving.kill().expect("it runs");
+    serving.wait().expect("it was killed");
+    assert!(first.starts_with("orderly listens on http://"), "{first}");
+}
+
+#[test]
+fn certificates_to_try_tls_with_are_made_and_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = output(orderly(folder.path()).args(["certs", "dev"]));
+    assert_eq!(made, "certs/certificate.pem\ncerts/key.pem\n");
+    let mut serve = orderly(folder.path());
+    serve
+        .args(["serve", "--demo", "--listen", "127.0.0.1:0"])
+        .env("ORDERLY_TLS__CERTIFICATE_FILE", "certs/certificate.pem");
+    let told = complaint(&mut serve, 1);
+    assert!(told.contains("tls.key_file"), "{told}");
+    serve.env("ORDERLY_TLS__KEY_FILE", "certs/none.pem");
+    let told = complaint(&mut serve, 1);
+    assert!(told.contains("certs/none.pem") && told.contains("orderly certs dev"), "{told}");
+}

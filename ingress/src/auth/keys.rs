@@ -1,12 +1,14 @@
 //! The key by which tokens are verified, and, where it is ours, signed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header};
 use orderly_domain::{PatientId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Role};
+use super::set::{Key, KeySet};
 
 /// How tokens are signed. One key has one algorithm: a token cannot choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,9 @@ pub enum Error {
     /// A shared secret is not given as PEM.
     #[error("HS256 takes a secret, not a PEM key; set the secret, or an algorithm of RS256, ES256 or EdDSA")]
     NotAsymmetric,
+    /// Not a set of keys that tokens can be verified with.
+    #[error("not a usable set of keys (JWKS): {0}")]
+    Set(String),
     /// Only the public half is known here.
     #[error("this key can only verify; mint tokens where its private half is")]
     VerifyOnly,
@@ -101,7 +106,7 @@ struct Minted<'a> {
     exp: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Claims {
     sub: PatientId,
     exp: i64,
@@ -135,14 +140,20 @@ impl<'a> Grant<'a> {
     }
 }
 
-/// The key by which tokens are verified; a shared secret also signs.
+/// The keys by which tokens are verified; a shared secret also signs. Copies share the keys of a set.
 #[derive(Clone)]
 pub struct Keys {
-    verifying: DecodingKey,
+    verifying: Verifying,
     signing: Option<EncodingKey>,
-    validation: Validation,
     algorithm: Algorithm,
     names: Names,
+}
+
+#[derive(Clone)]
+enum Verifying {
+    One(Arc<Key>),
+    /// Those of an identity provider, by the names that tokens call them by.
+    Set(Arc<KeySet>),
 }
 
 impl std::fmt::Debug for Keys {
@@ -167,7 +178,7 @@ impl Keys {
             return Err(Error::ShortSecret(secret.len()));
         }
         let signing = Some(EncodingKey::from_secret(secret));
-        Ok(Self::build(Algorithm::HS256, DecodingKey::from_secret(secret), signing, names))
+        Ok(Self::one(Algorithm::HS256, DecodingKey::from_secret(secret), signing, names))
     }
 
     /// A public key in PEM, for RS256, ES256 or EdDSA.
@@ -182,18 +193,47 @@ impl Keys {
             Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
         };
         let verifying = verifying.map_err(|cause| Error::Pem { algorithm, cause })?;
-        Ok(Self::build(algorithm, verifying, None, names))
+        Ok(Self::one(algorithm, verifying, None, names))
     }
 
-    fn build(algorithm: Algorithm, verifying: DecodingKey, signing: Option<EncodingKey>, names: Names) -> Self {
-        let mut validation = Validation::new(algorithm.into());
-        validation.set_issuer(&[&names.issuer]);
-        validation.set_audience(&[&names.audience]);
-        validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf", "sub"]);
-        // Times are checked in `verify`, against the injected clock.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        Self { verifying, signing, validation, algorithm, names }
+    /// The keys of an identity provider, none of which is known yet: see [`Keys::replace`].
+    #[must_use]
+    pub fn of_provider(names: Names) -> Self {
+        let verifying = Verifying::Set(Arc::new(KeySet::new(names.clone())));
+        Self { verifying, signing: None, algorithm: Algorithm::EdDSA, names }
+    }
+
+    fn one(algorithm: Algorithm, verifying: DecodingKey, signing: Option<EncodingKey>, names: Names) -> Self {
+        let key = Key::new(algorithm, verifying, &names);
+        Self { verifying: Verifying::One(Arc::new(key)), signing, algorithm, names }
+    }
+
+    /// Takes the provider's keys as they are now (RFC 7517, JSON); answers with how many can be used. Tokens of keys that
+    /// are not among them are refused from then on.
+    ///
+    /// # Errors
+    /// When it is no set of keys, or none of them can be used; then those before stay.
+    pub fn replace(&self, document: &str) -> Result<usize, Error> {
+        match &self.verifying {
+            Verifying::One(_) => Err(Error::Set("there is one fixed key here".into())),
+            Verifying::Set(set) => set.replace(document),
+        }
+    }
+
+    /// Waits until a token names a key that is not known, so that it is worth asking the provider again.
+    pub async fn wanted(&self) {
+        match &self.verifying {
+            Verifying::One(_) => std::future::pending().await,
+            Verifying::Set(set) => set.wanted().await,
+        }
+    }
+
+    /// Rises whenever the keys are replaced: what was verified before has to be verified again.
+    pub(super) fn generation(&self) -> u64 {
+        match &self.verifying {
+            Verifying::One(_) => 0,
+            Verifying::Set(set) => set.generation(),
+        }
     }
 
     /// Whether tokens can be minted with it.
@@ -229,8 +269,11 @@ impl Keys {
     /// # Errors
     /// [`Refused::Invalid`], without saying which check failed.
     pub fn read(&self, token: &str) -> Result<Identity, Refused> {
-        let data = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation);
-        let claims = data.map_err(|_| Refused::Invalid)?.claims;
+        let key = match &self.verifying {
+            Verifying::One(key) => Arc::clone(key),
+            Verifying::Set(set) => set.key_of(token).ok_or(Refused::Invalid)?,
+        };
+        let claims: Claims = key.claims(token).ok_or(Refused::Invalid)?;
         let roles = claims.role.iter().chain(&claims.roles).filter_map(|name| name.parse().ok()).collect();
         let moment = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1_000));
         Ok(Identity {

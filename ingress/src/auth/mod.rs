@@ -2,6 +2,7 @@
 
 mod identity;
 mod keys;
+mod set;
 mod verifier;
 
 pub use identity::{Caller, Identity, Role, Roles};

@@ -12,11 +12,12 @@ use super::keys::{Keys, Refused};
 /// Longer tokens are refused unread.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
-/// Verifies tokens with the one key of this server. A patient sends the same token with every call, so verified ones are
+/// Verifies tokens with the keys of this server. A patient sends the same token with every call, so verified ones are
 /// remembered by their hash; their times are checked on every call.
 pub(crate) struct Verifier {
     keys: Keys,
-    verified: Cache<[u8; 32], Arc<Identity>>,
+    /// With the generation of the keys that they were verified by.
+    verified: Cache<[u8; 32], (u64, Arc<Identity>)>,
 }
 
 impl Verifier {
@@ -33,11 +34,13 @@ impl Verifier {
             return Err(Refused::Invalid);
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
+        // Before the look at the keys: what is verified while they are replaced is verified again.
+        let generation = self.keys.generation();
         let identity = match self.verified.get(&digest) {
-            Some(identity) => identity,
-            None => {
+            Some((of, identity)) if of == generation => identity,
+            _ => {
                 let identity = Arc::new(self.keys.read(token)?);
-                self.verified.insert(digest, Arc::clone(&identity));
+                self.verified.insert(digest, (generation, Arc::clone(&identity)));
                 identity
             }
         };

@@ -5,8 +5,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use orderly_ingress::Options;
 use orderly_ingress::auth::{self, Grant, Keys, Names, Role};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::kit::{Kit, NOW, SECRET, at, keys, options, problem};
@@ -123,7 +124,7 @@ async fn one_that_was_good_expires() {
 async fn a_public_key_is_no_shared_secret() {
     let (private, public) = ed25519();
     let keys = Keys::from_pem(auth::Algorithm::EdDSA, public.as_bytes(), Names::default()).unwrap();
-    let kit = Kit::with(orderly_ingress::Options { demo: false, ..options() }, keys).await;
+    let kit = Kit::with(Options { demo: false, ..options() }, keys).await;
     let key = EncodingKey::from_ed_pem(private.as_bytes()).unwrap();
     let good = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims(), &key).unwrap();
     assert_eq!(status(&kit, &format!("Bearer {good}")).await, 200);
@@ -157,6 +158,55 @@ async fn a_demo_gives_out_tokens_and_nobody_else_does() {
     for wrong in [json!({"sub": "ada", "role": "root"}), json!({"sub": "", "role": "ops"}), json!({"role": "ops"})] {
         problem(ask(&kit, wrong).await.unwrap(), 400, "malformed-request").await;
     }
-    let kit = Kit::with(orderly_ingress::Options { demo: false, ..options() }, keys()).await;
+    let kit = Kit::with(Options { demo: false, ..options() }, keys()).await;
     problem(ask(&kit, json!({"sub": "ada", "role": "ops"})).await.unwrap(), 404, "no-such-route").await;
+}
+
+/// A key of an identity provider: what signs, and what it tells of it.
+fn provider_key(name: &str) -> (impl Fn(&Value) -> String, Value) {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key_raw());
+    let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
+    let header = Header { kid: Some(name.to_owned()), ..Header::new(Algorithm::EdDSA) };
+    let sign = move |claims: &Value| jsonwebtoken::encode(&header, claims, &key).unwrap();
+    (sign, json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": name, "x": x}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_may_have_several_keys_and_change_them() {
+    let ((first, first_key), (second, second_key)) = (provider_key("a"), provider_key("b"));
+    let keys = Keys::of_provider(Names::default());
+    assert!(!keys.can_sign());
+    let kit = Kit::with(Options { demo: false, ..options() }, keys.clone()).await;
+    let status =
+        async |token: String| kit.ask(Method::GET, "/v1/policy").bearer_auth(token).send().await.unwrap().status();
+    let claims = claims();
+    assert_eq!(status(first(&claims)).await, StatusCode::UNAUTHORIZED, "nothing is known yet");
+    keys.wanted().await;
+
+    let secret = json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"});
+    let of = |all: &[&Value]| json!({"keys": all}).to_string();
+    assert_eq!(keys.replace(&of(&[&first_key, &secret])).unwrap(), 1, "a shared secret is no public key");
+    assert_eq!(status(first(&claims)).await, StatusCode::OK);
+    assert_eq!(status(second(&claims)).await, StatusCode::UNAUTHORIZED);
+    keys.wanted().await;
+
+    // Rotation: both for a while, then only the new one; what was verified before counts no more.
+    assert_eq!(keys.replace(&of(&[&first_key, &second_key])).unwrap(), 2);
+    assert_eq!((status(first(&claims)).await, status(second(&claims)).await), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(keys.replace(&of(&[&second_key])).unwrap(), 1);
+    assert_eq!(status(first(&claims)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(second(&claims)).await, StatusCode::OK);
+
+    for useless in ["", "{}", &of(&[]), &of(&[&secret])] {
+        assert!(matches!(keys.replace(useless), Err(auth::Error::Set(_))), "{useless}");
+    }
+    assert_eq!(status(second(&claims)).await, StatusCode::OK, "those before stay");
+    // Another's signature under a known name, a name without a signature, and another algorithm.
+    let forged = provider_key("b").0(&claims);
+    let header = Header { kid: Some("b".into()), ..Header::new(Algorithm::HS256) };
+    let confused = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap();
+    for token in [forged, confused] {
+        assert_eq!(status(token).await, StatusCode::UNAUTHORIZED);
+    }
 }
