@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::addresses::Addresses;
+use crate::audit::{self, Trail};
 use crate::auth::{Keys, Verifier};
 use crate::catalogue::Catalogue;
 use crate::connection::{self, Connection};
@@ -104,11 +105,15 @@ impl Server {
 
         let metrics = Metrics::register(&registry)?;
         let throttle = Throttle::new(options.policy.clone(), &registry)?;
+        let (audit, clock) = (Arc::clone(&ports.audit), Arc::clone(&ports.clock));
+        let measured = audit::Metrics::register(&registry)?;
+        let (trail, writer) = Trail::new(audit, clock, options.audit.clone(), measured);
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(State {
             codec,
             verifier: Verifier::new(keys, options.tokens_cached_max),
             policy: Current::new(throttle, ports.clock.now()),
+            trail,
             catalogue: Catalogue::new(),
             progress: Progress::new(ports.log.partitions()),
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
@@ -122,6 +127,10 @@ impl Server {
             options,
         });
         let mut background = JoinSet::new();
+        background.spawn(writer.run());
+        let summing = Arc::clone(&state);
+        background.spawn(async move { summing.trail.sum_up().await });
+        background.spawn(audit::forget(Arc::clone(&state)));
         // Who takes no requests has nobody to tell, and needs neither sessions nor a policy.
         if !state.options.operations_only {
             // First listen to what happens, then read what has happened: nothing falls between the two.
@@ -199,6 +208,7 @@ impl Server {
             );
         }
         serving.shutdown().await;
+        self.state.trail.flush(self.state.options.drain_max).await;
         self.background.shutdown().await;
     }
 }
