@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use orderly_domain::Clock;
-use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Store, Turn};
+use orderly_domain::port::{Analytics, Audit, Fanout, Feed, IntentLog, Ledger, Store, Turn};
 use orderly_sinks::{analytics, fanout, feed, ledger, log, store};
 use prometheus::Registry;
 
+use crate::audit;
 use crate::config::{Config, Profile};
 use crate::serve::Roles;
 
@@ -18,6 +19,7 @@ pub(crate) struct Edges {
     pub store: Arc<dyn Store>,
     pub fanout: Arc<dyn Fanout>,
     pub analytics: Arc<dyn Analytics>,
+    pub audit: Arc<dyn Audit>,
     /// Where the relay carries decisions to.
     pub feeds: Vec<Arc<dyn Feed>>,
     /// Whose turn it is to do so, where there may be several processes.
@@ -85,7 +87,7 @@ impl Edges {
         registry: &Registry,
     ) -> anyhow::Result<Self> {
         match config.profile {
-            Profile::Embedded => Self::embedded(config, clock, registry),
+            Profile::Embedded => Self::embedded(config, clock, registry).await,
             Profile::Distributed => Self::distributed(config, roles, registry).await,
         }
     }
@@ -94,7 +96,7 @@ impl Edges {
     ///
     /// # Errors
     /// When one cannot be opened. Says which, and what to do.
-    fn embedded(config: &Config, clock: Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
+    async fn embedded(config: &Config, clock: Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
         // The log comes first: it makes the folder, and refuses one that another process serves.
         let log = Arc::new(log::sqlite::Log::open(&config.data, config.log_options(), clock, registry)?);
         let store = store::sqlite::Store::open(&config.data, config.store_options(), registry)?;
@@ -108,6 +110,7 @@ impl Edges {
             feeds: vec![Arc::clone(&analytics) as _],
             turn: None,
             analytics,
+            audit: audit::open(config).await?,
             kept: Kept::Embedded(log),
         })
     }
@@ -143,6 +146,7 @@ impl Edges {
             feeds,
             turn,
             analytics,
+            audit: audit::open(config).await?,
             kept: Kept::Distributed { log, events },
         })
     }

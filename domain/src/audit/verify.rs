@@ -130,8 +130,8 @@ impl Verifier {
         let mut verifier = Self { verdict, anchors: kept };
         let young = now.minus(RETENTION_MIN);
         // What was forgotten in order is old. What is young and not there was taken away, and the beginning moved behind it.
-        let early = places.values().flatten().filter(|place| place.at >= young);
-        if let (Some(first), Some(last)) = (early.clone().next(), early.last()) {
+        let early = || places.values().flatten().filter(|place| place.at >= young);
+        if let (Some(first), Some(last)) = (early().next(), early().next_back()) {
             verifier.found(Kind::Early, first.seq, last.seq);
         }
         verifier.compare(start);
