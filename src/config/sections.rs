@@ -392,7 +392,7 @@ pub(crate) struct Audit {
     #[config(default = 4_096, env = "ORDERLY_AUDIT__QUEUE_ENTRIES_MAX")]
     pub queue_entries_max: usize,
     /// Refused calls that are listed one by one, a minute and process; the others are told by their number.
-    #[config(default = 60, env = "ORDERLY_AUDIT__REFUSALS_PER_MINUTE")]
+    #[config(default = 30, env = "ORDERLY_AUDIT__REFUSALS_PER_MINUTE")]
     pub refusals_per_minute: u32,
     /// Milliseconds that an answer waits for its entry to be written.
     #[config(default = 5_000, env = "ORDERLY_AUDIT__WRITE_TIMEOUT_MS")]

@@ -22,7 +22,7 @@ impl Default for Options {
         Self {
             node: String::new(),
             queue_entries_max: 4_096,
-            refusals_per_minute: 60,
+            refusals_per_minute: 30,
             write_timeout: Duration::from_secs(5),
             retention: Some(Duration::from_secs(365 * 24 * 60 * 60)),
         }
