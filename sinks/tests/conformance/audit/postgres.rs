@@ -3,6 +3,7 @@
 
 use orderly_sinks::audit::postgres::{Audit as Sql, Options};
 use orderly_sinks::store::postgres as store;
+use orderly_stack::proxy::{Proxy, Way};
 
 use super::*;
 use crate::store::postgres::{SERVER, Schema, shell};
@@ -157,4 +158,30 @@ async fn nothing_is_made_for_a_reader() {
     schema.open(Algorithm::Sm3).await.append(&entries(1..=2)).await.unwrap();
     let reader = Sql::open_read_only(options(schema.url(), Algorithm::Sm3)).await.unwrap();
     assert_holds(&reader, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_whose_answer_is_lost_is_not_made_twice() {
+    let schema = Schema::new(&SERVER);
+    schema.create().await;
+    let proxy = Proxy::start(SERVER.port()).unwrap();
+    let url = schema.url().replace(&format!(":{}/", SERVER.port()), &format!(":{}/", proxy.port()));
+    let mut options = options(&url, Algorithm::Sm3);
+    options.database.call_timeout = Duration::from_secs(1);
+    let audit = Sql::open(options).await.unwrap();
+    let append = async |numbers| {
+        let places = audit.append(&entries(numbers)).await?;
+        Ok::<_, port::Error>(places.iter().map(|place| place.seq).collect::<Vec<_>>())
+    };
+    assert_eq!(append(1..=2).await.unwrap(), [1, 2]);
+    for (first, way) in [(3, Way::LoseAnswer(b"COMMIT".to_vec())), (7, Way::LoseRequest(b"COMMIT".to_vec()))] {
+        proxy.set(way);
+        let told = append(first..=first + 2).await;
+        assert!(matches!(told, Err(port::Error::MayHaveHappened(_))), "{told:?}");
+        proxy.set(Way::Forward);
+        assert_eq!(append(first..=first + 2).await.unwrap(), [first, first + 1, first + 2]);
+        assert_eq!(append(first + 3..=first + 3).await.unwrap(), [first + 3]);
+    }
+    assert_eq!(proxy.lost(), 2, "both were hit");
+    assert_holds(&audit, 10).await;
 }
