@@ -289,6 +289,39 @@ The file is checked before it is sent. If somebody sets another policy meanwhile
         #[command(flatten)]
         server: Server,
     },
+    /// List the policies that were set, newest first
+    History {
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Put an earlier policy in force again
+    #[command(after_help = "Examples:
+  orderly policy rollback
+      Back to the version before the one in force.
+  orderly policy rollback 3 --reason 'the portal needs more'
+
+The earlier document is set anew, under a new version; nothing is lost of the history.")]
+    Rollback {
+        /// The version to go back to [default: the one before that in force]
+        #[arg(value_name = "VERSION")]
+        version: Option<u64>,
+        /// Why, for those who read the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Show what a file would have done to requests that are past, beside the policy in force
+    #[command(after_help = "Examples:
+  orderly policy rehearse policy.toml --data /var/lib/orderly
+      The bookings and cancellations in the intent log: those that were let in.
+  orderly policy rehearse policy.toml --against arrivals.ndjson
+      What an ingress recorded under ingress.arrivals_file: also those that were throttled.
+
+Nothing is changed, and the server may be running.")]
+    Rehearse(Rehearse),
     /// Show what a file would change
     #[command(after_help = "Example:
   orderly policy diff policy.toml
@@ -302,6 +335,26 @@ Lines that begin with - are in force, lines that begin with + are in the file.")
         #[command(flatten)]
         server: Server,
     },
+}
+
+/// Options of `orderly policy rehearse`.
+#[derive(Debug, Args)]
+pub(crate) struct Rehearse {
+    /// The policy (TOML, or JSON where the name ends in .json)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The recorded requests: log, or a file that an ingress recorded
+    #[arg(long, value_name = "LOG|TRACE", default_value = "log")]
+    pub against: PathBuf,
+
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Commands of `orderly sessions`.
@@ -351,6 +404,14 @@ pub(crate) struct Token {
     /// patient, ops, analyst or auditor
     #[arg(long, value_name = "ROLE")]
     pub role: Role,
+
+    /// The API client that asks for them: the claim azp
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
+
+    /// The patient's member level: the claim member_level
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<String>,
 
     /// How long it is good: 90s, 30m, 8h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]

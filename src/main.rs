@@ -1,6 +1,7 @@
 //! `orderly`: the command line, and the only place where everything is wired.
 
 mod audit;
+mod bar;
 mod check;
 mod cli;
 mod client;
@@ -9,6 +10,7 @@ mod demo;
 mod edges;
 mod follow;
 mod keys;
+mod rehearse;
 mod replay;
 mod serve;
 mod telemetry;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use orderly_domain::clock::{Clock as _, System};
+use orderly_ingress::auth::Grant;
 
 use cli::{Audit, Cli, Command, Policy, Sessions};
 use client::Client;
@@ -88,6 +91,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(Policy::Set { file, reason, server }) => {
             client::policy::set(&Client::new(server)?, &file, reason.as_deref()).await?;
         }
+        Command::Policy(Policy::History { server }) => client::policy::history(&Client::new(server)?).await?,
+        Command::Policy(Policy::Rollback { version, reason, server }) => {
+            client::policy::rollback(&Client::new(server)?, version, reason.as_deref()).await?;
+        }
+        Command::Policy(Policy::Rehearse(command)) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            rehearse::run(&config, &command).await?;
+        }
         Command::Policy(Policy::Diff { file, server }) => client::policy::diff(&Client::new(server)?, &file).await?,
         Command::Sessions(Sessions::Import { file, server }) => {
             client::sessions::import(&Client::new(server)?, &file).await?;
@@ -96,7 +108,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
             let keys = keys::for_minting(&config)?;
-            let token = keys.mint(&command.sub, command.role, System.now(), command.ttl)?;
+            let (client, level) = (command.client.as_deref(), command.level.as_deref());
+            let grant = Grant { subject: &command.sub, role: command.role, client, level };
+            let token = keys.mint(grant, System.now(), command.ttl)?;
             writeln!(std::io::stdout().lock(), "{token}")?;
         }
         Command::Config(command) => {

@@ -9,6 +9,7 @@ pub mod throttle;
 
 mod addresses;
 mod append;
+mod arrivals;
 mod bookings;
 mod catalogue;
 mod connection;
@@ -24,6 +25,7 @@ mod pages;
 mod pipeline;
 mod policy;
 mod progress;
+mod proxies;
 mod rate_limit;
 mod reports;
 mod request;
@@ -36,5 +38,6 @@ mod tickets;
 mod waiters;
 
 pub use options::Options;
+pub use proxies::{NotNetworks, Proxies};
 pub use server::{Error, Server};
 pub use state::Ports;

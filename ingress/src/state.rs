@@ -9,6 +9,7 @@ use orderly_domain::{Clock, ticket};
 use prometheus::Registry;
 use tokio::sync::watch;
 
+use crate::arrivals::Arrivals;
 use crate::audit::Trail;
 use crate::auth::Verifier;
 use crate::catalogue::Catalogue;
@@ -59,6 +60,7 @@ pub(crate) struct State {
     pub(crate) progress: Progress,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) window: Window,
+    pub(crate) arrivals: Arrivals,
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
     pub(crate) registry: Registry,
