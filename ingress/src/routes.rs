@@ -36,6 +36,7 @@ pub(crate) struct Route {
 
 const fn route(method: Method, path: &'static str, access: Access, pace: Pace) -> Route {
     let audited = match access {
+        Access::Only(Role::Ops) if matches!(method, Method::GET) => Some(Urgency::Looks),
         Access::Only(Role::Ops | Role::Analyst | Role::Auditor) => Some(Urgency::Waits),
         Access::Only(Role::Patient) | Access::Public => None,
     };

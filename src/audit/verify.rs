@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use orderly_domain::Clock as _;
 use orderly_domain::audit::{Anchor, Place, Verdict, Verifier};
 use orderly_domain::clock::System;
@@ -13,6 +12,7 @@ use orderly_sinks::audit::anchor;
 
 use super::report::Report;
 use super::{anchor_file, open_read_only};
+use crate::bar::bar;
 use crate::config::Config;
 
 /// Entries that are read at once.
@@ -75,8 +75,7 @@ async fn pass(audit: &dyn Audit, anchors: &[Anchor], start: Place, head: Place) 
     // What was anchored since is checked as far as it was there.
     let newer = anchors.iter().map(|anchor| anchor.place.seq).max().unwrap_or_default();
     let mut verifier = Verifier::new(start, anchors.iter().cloned().chain([end]), now);
-    let style = "{elapsed:>4} {bar:30} {pos} of {len} entries, {eta} left";
-    let bar = ProgressBar::new(head.seq.saturating_sub(start.seq)).with_style(ProgressStyle::with_template(style)?);
+    let bar = bar(head.seq.saturating_sub(start.seq), "verified")?;
     let (mut from, last) = (1, head.seq.max(newer));
     loop {
         let page = audit.scan(from, PAGE).await.context("the audit trail cannot be read")?;

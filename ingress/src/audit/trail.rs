@@ -19,15 +19,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The route of the entry that tells the number of refused calls.
 const REFUSALS: &str = "refused calls that are not listed";
-/// The route of the entry that tells the number of cancellations for which there was no room.
-const CROWDED_OUT: &str = "cancellations that are not listed";
+/// The route of the entry that tells the number of calls that were let in and could not be listed.
+const UNLISTED: &str = "calls that are not listed";
 
 /// What is done with a call whose entry cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
     /// It is not let in: ops, analysts and auditors can wait.
     Waits,
-    /// It is let in: a patient's cancellation is in the log, with who asked and when, and must not be lost.
+    /// It is let in, and told by its number: a look of ops at the pipeline or the policy changes nothing, shows nobody's
+    /// data, and is what an outage needs.
+    Looks,
+    /// It is let in, and its entry waits: a patient's cancellation is in the log, with who asked and when, and must not be lost.
     Goes,
 }
 
@@ -42,7 +45,7 @@ pub(crate) struct Trail {
     number: AtomicU64,
     up: Arc<AtomicBool>,
     refusals: Refusals,
-    crowded_out: AtomicU64,
+    unlisted: AtomicU64,
     metrics: Metrics,
 }
 
@@ -50,7 +53,7 @@ pub(crate) struct Trail {
 #[derive(Debug)]
 pub(crate) struct Leave {
     urgency: Urgency,
-    /// `None` only for a cancellation that finds no room.
+    /// `None` for a call that is let in and not listed.
     slot: Option<Slot>,
 }
 
@@ -88,7 +91,7 @@ impl Trail {
             number: AtomicU64::new(1),
             up,
             refusals: Refusals::new(options.refusals_per_minute),
-            crowded_out: AtomicU64::new(0),
+            unlisted: AtomicU64::new(0),
             options,
             metrics,
         };
@@ -125,7 +128,7 @@ impl Trail {
                 .detail("The audit trail cannot be written, and without it nothing is done. Nothing was; ask again.")
                 .retry_after(RETRY_AFTER));
         }
-        Ok(Leave { urgency, slot })
+        Ok(Leave { urgency, slot: slot.filter(|_| urgency != Urgency::Looks || self.is_up()) })
     }
 
     /// Writes the entry of a call that was made, and returns the answer that may go out: the call's own once its entry is
@@ -137,7 +140,7 @@ impl Trail {
             return self.record_refusal(call, response).await;
         }
         let Some(slot) = slot else {
-            self.crowded_out.fetch_add(1, Ordering::SeqCst);
+            self.unlisted.fetch_add(1, Ordering::SeqCst);
             self.metrics.summed.inc();
             return response;
         };
@@ -147,7 +150,7 @@ impl Trail {
         if urgency == Urgency::Goes && !was_up {
             return response;
         }
-        if self.is_written(written).await || urgency == Urgency::Goes {
+        if self.is_written(written).await || urgency != Urgency::Waits {
             return response;
         }
         let status = response.status().as_u16();
@@ -197,7 +200,7 @@ impl Trail {
     }
 
     pub(super) async fn sum_up_now(&self) {
-        let numbers = [(REFUSALS, self.refusals.take()), (CROWDED_OUT, self.crowded_out.swap(0, Ordering::SeqCst))];
+        let numbers = [(REFUSALS, self.refusals.take()), (UNLISTED, self.unlisted.swap(0, Ordering::SeqCst))];
         for (route, calls) in numbers {
             if calls > 0 {
                 // One that is late is written all the same: its entry waits in the queue.
@@ -236,7 +239,13 @@ impl Trail {
     }
 
     async fn is_written(&self, written: oneshot::Receiver<()>) -> bool {
-        matches!(tokio::time::timeout(self.options.write_timeout, written).await, Ok(Ok(())))
+        let written = matches!(tokio::time::timeout(self.options.write_timeout, written).await, Ok(Ok(())));
+        // A trail that is too slow is as one that is down, until the writer says otherwise.
+        if !written && self.up.swap(false, Ordering::SeqCst) {
+            self.metrics.up.set(0);
+            tracing::error!("the audit trail is not written in time: calls of ops are refused until it is");
+        }
+        written
     }
 }
 

@@ -215,16 +215,21 @@ async fn while_it_cannot_be_written_ops_wait_and_patients_do_not() {
 
     down.store(true, Ordering::SeqCst);
     // The first one is made before it is known, and says so.
-    let told = problem(kit.ops(Method::GET, "/v1/policy").send().await.unwrap(), 503, "audit-unavailable").await;
+    let change = json!({"policy": {"limits": {}, "keys_max": 1000}});
+    let put = || kit.ops(Method::PUT, "/v1/policy").json(&change);
+    let told = problem(put().send().await.unwrap(), 503, "audit-unavailable").await;
     assert_eq!(told["carried_out"], true);
     kit.until_metric("orderly_audit_up 0\n").await;
-    let change = json!({"policy": {"limits": {}, "keys_max": 1000}});
-    let refused = kit.ops(Method::PUT, "/v1/policy").json(&change).send().await.unwrap();
+    let refused = put().send().await.unwrap();
     assert!(refused.headers().contains_key("retry-after"));
     let told = problem(refused, 503, "audit-unavailable").await;
     assert_eq!(told["carried_out"], Value::Null);
-    assert_eq!(orderly_domain::port::Store::policies(&*kit.store, 9).await.unwrap().len(), 0, "nothing was done");
+    assert_eq!(orderly_domain::port::Store::policies(&*kit.store, 9).await.unwrap().len(), 1, "nothing more was done");
+    let reports = kit.ask(Method::GET, "/v1/reports").bearer_auth(kit.token("ada", Role::Analyst));
+    problem(reports.send().await.unwrap(), 503, "audit-unavailable").await;
     problem(kit.ask(Method::GET, "/v1/policy").send().await.unwrap(), 401, "unauthenticated").await;
+    let look = kit.ops(Method::GET, "/v1/pipeline").send().await.unwrap();
+    assert_eq!(look.status(), StatusCode::OK, "ops see what is wrong");
     let path = format!("/v1/tickets/{ticket}");
     let cancelled = kit.patient("ann", Method::DELETE, &path).send().await.unwrap();
     assert_eq!(cancelled.status(), StatusCode::ACCEPTED, "the patient's cancellation is taken");
@@ -236,8 +241,8 @@ async fn while_it_cannot_be_written_ops_wait_and_patients_do_not() {
     kit.until_metric("orderly_audit_queue_entries 0\n").await;
     let new = trail(&kit, before + 1).await;
     let told: Vec<_> = new.iter().map(|linked| (&*linked.entry.method, linked.entry.status)).collect();
-    assert_eq!(told, [("GET", 200), ("DELETE", 202)], "what was done is there, in the order in which it was");
-    assert_eq!(kit.ops(Method::PUT, "/v1/policy").json(&change).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(told, [("PUT", 200), ("DELETE", 202)], "what was done is there, in the order in which it was");
+    assert_eq!(put().send().await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,8 +132,8 @@ async fn hands_out_pages(home: &impl Home) {
     };
     assert_eq!(page(1, 3).await, [1, 2, 3]);
     assert_eq!(page(9, 3).await, [9, 10]);
-    assert_eq!(page(11, 3).await, []);
-    assert_eq!(page(0, 0).await, []);
+    assert!(page(11, 3).await.is_empty());
+    assert!(page(0, 0).await.is_empty());
 }
 
 async fn forgets_from_the_first_on(home: &impl Home) {
