@@ -180,7 +180,11 @@ async fn tampering_with_rows_in_postgres_is_found_and_named() {
     for (statement, expected) in [
         ("UPDATE audit_entries SET actor = 'somebody' WHERE seq = 3", "edited 3-3"),
         ("DELETE FROM audit_entries WHERE seq = 4", "missing 4-4"),
-        ("DELETE FROM audit_entries WHERE seq > 5; UPDATE audit_chain SET head_seq = 5", "truncated 6-8"),
+        (
+            "DELETE FROM audit_entries WHERE seq > 5; UPDATE audit_chain SET head_seq = 5, \
+             head_hash = (SELECT hash FROM audit_entries WHERE seq = 5)",
+            "truncated 6-8",
+        ),
         (
             "UPDATE audit_entries SET seq = 100 WHERE seq = 3; UPDATE audit_entries SET seq = 3 WHERE seq = 4; \
              UPDATE audit_entries SET seq = 4 WHERE seq = 100",

@@ -25,7 +25,7 @@ pub(super) async fn step(client: &ClientWrapper, before: Timestamp) -> Result<u6
     let start = place(&client.query_one(start, &[]).await?, 0)?;
     let last = client
         .query_opt(
-            "SELECT seq, hash, at_us FROM audit_entries WHERE seq <= $1 + $2 AND seq < \
+            "SELECT seq, hash, at_us FROM audit_entries WHERE seq <= $1::int8 + $2::int8 AND seq < \
              COALESCE((SELECT seq FROM audit_entries WHERE seq > $1 AND at_us >= $3 ORDER BY seq LIMIT 1), \
              (SELECT head_seq FROM audit_chain)) ORDER BY seq DESC LIMIT 1",
             &[&start.seq.cast_signed(), &step, &before_us],
