@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use orderly_domain::Clock;
-use orderly_domain::port::{Analytics, Audit, Fanout, Feed, IntentLog, Ledger, Store, Turn};
-use orderly_sinks::{analytics, fanout, feed, ledger, log, store};
+use orderly_domain::port::{Analytics, Audit, Fanout, Feed, IntentLog, Ledger, Peers, Store, Turn};
+use orderly_sinks::{analytics, fanout, feed, ledger, log, peers, store};
 use prometheus::Registry;
 
 use crate::audit;
 use crate::config::{Config, Profile};
-use crate::serve::Roles;
+use crate::serve::{Roles, owner};
 
 /// The adapters, opened.
 pub(crate) struct Edges {
@@ -24,6 +24,8 @@ pub(crate) struct Edges {
     pub feeds: Vec<Arc<dyn Feed>>,
     /// Whose turn it is to do so, where there may be several processes.
     pub turn: Option<Arc<dyn Turn>>,
+    /// The other ingress nodes, where this is one of several.
+    pub peers: Option<Arc<dyn Peers>>,
     kept: Kept,
 }
 
@@ -109,6 +111,7 @@ impl Edges {
             fanout: Arc::new(fanout::memory::Fanout::new(config.fanout.capacity_batches)),
             feeds: vec![Arc::clone(&analytics) as _],
             turn: None,
+            peers: None,
             analytics,
             audit: audit::open(config).await?,
             kept: Kept::Embedded(log),
@@ -138,6 +141,11 @@ impl Edges {
             feeds.push(Arc::clone(&feed) as _);
             events = Some(feed);
         }
+        let peers = if roles.ingress {
+            Some(Arc::new(peers::redis::Peers::new(config.redis_peers_options(owner()?))?) as _)
+        } else {
+            None
+        };
         Ok(Self {
             log: Arc::clone(&log) as _,
             ledger: Arc::new(ledger),
@@ -145,6 +153,7 @@ impl Edges {
             fanout: Arc::new(fanout),
             feeds,
             turn,
+            peers,
             analytics,
             audit: audit::open(config).await?,
             kept: Kept::Distributed { log, events },

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use orderly_domain::port::{Analytics, Audit, Fanout, IntentLog, Pipeline, Store};
+use orderly_domain::port::{Analytics, Audit, Fanout, IntentLog, Peers, Pipeline, Store};
 use orderly_domain::{Clock, ticket};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub struct Ports {
     pub analytics: Arc<dyn Analytics>,
     /// The pipeline, when it runs in this process.
     pub pipeline: Option<Arc<dyn Pipeline>>,
+    /// The other ingress nodes, where there may be some.
+    pub peers: Option<Arc<dyn Peers>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

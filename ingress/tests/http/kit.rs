@@ -119,6 +119,7 @@ impl Kit {
             audit: Arc::clone(&audit) as _,
             analytics: Arc::new(analytics),
             pipeline: None,
+            peers: None,
             clock: Arc::clone(&clock) as _,
         };
         let codec = ticket::Codec::new(ticket::Key::new(1, SECRET).unwrap(), vec![]);

@@ -6,5 +6,6 @@ mod fanout;
 mod feed;
 mod ledger;
 mod log;
+mod peers;
 mod redis;
 mod store;
