@@ -2,6 +2,7 @@
 
 mod audit;
 mod bar;
+mod certs;
 mod check;
 mod cli;
 mod client;
@@ -22,7 +23,7 @@ use clap::Parser as _;
 use orderly_domain::clock::{Clock as _, System};
 use orderly_ingress::auth::Grant;
 
-use cli::{Audit, Cli, Command, Policy, Sessions};
+use cli::{Audit, Certs, Cli, Command, Policy, Sessions};
 use client::Client;
 use config::Config;
 use serve::Roles;
@@ -113,6 +114,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let token = keys.mint(grant, System.now(), command.ttl)?;
             writeln!(std::io::stdout().lock(), "{token}")?;
         }
+        Command::Certs(Certs::Dev { out }) => certs::dev(&out)?,
         Command::Config(command) => {
             let config = configured(&command.source)?;
             let mut out = std::io::stdout().lock();

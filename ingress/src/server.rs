@@ -29,6 +29,7 @@ use crate::request::Peer;
 use crate::state::{Ports, Shared, State};
 use crate::streams::Streams;
 use crate::throttle::{self, Throttle};
+use crate::tls::{self, Tls};
 use crate::waiters::Waiters;
 use crate::{follower, openapi, peers};
 
@@ -58,6 +59,9 @@ pub enum Error {
     /// A metric is registered already.
     #[error("the ingress's metrics cannot be registered; make one server a registry: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The certificates cannot be used.
+    #[error("the certificates cannot be used: {0}; `orderly certs dev` makes some to try it with")]
+    Tls(#[from] tls::Error),
     /// Requests cannot be recorded.
     #[error("the file ingress.arrivals_file cannot be written ({0}); name another, or leave it out")]
     Arrivals(std::io::Error),
@@ -120,6 +124,7 @@ impl Server {
         .map_err(Error::Arrivals)?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(State {
+            tls: options.tls.clone().map(Tls::open).transpose()?,
             codec,
             verifier: Verifier::new(keys, options.tokens_cached_max),
             policy: Current::new(throttle, ports.clock.now()),
@@ -142,6 +147,14 @@ impl Server {
         let summing = Arc::clone(&state);
         background.spawn(async move { summing.trail.sum_up().await });
         background.spawn(audit::forget(Arc::clone(&state)));
+        if state.tls.is_some() {
+            let state = Arc::clone(&state);
+            background.spawn(async move {
+                if let Some(tls) = &state.tls {
+                    tls.follow().await;
+                }
+            });
+        }
         // Who takes no requests has nobody to tell, and needs neither sessions nor a policy.
         if !state.options.operations_only {
             // First listen to what happens, then read what has happened: nothing falls between the two.

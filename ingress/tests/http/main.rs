@@ -19,4 +19,5 @@ mod slow_readers;
 mod stop;
 mod streams;
 mod tickets;
+mod tls;
 mod tokens;
