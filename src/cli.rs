@@ -89,6 +89,10 @@ With several pipelines on the servers, one thing may differ without a fault: wha
 contend for, one appointment per patient, goes to whoever asks first. `orderly check` judges that.")]
     Replay(Replay),
 
+    /// Check the audit trail, or print its head
+    #[command(subcommand)]
+    Audit(Audit),
+
     /// Read, change or compare the throttle policy of a running server
     #[command(subcommand)]
     Policy(Policy),
@@ -226,6 +230,40 @@ pub(crate) struct Replay {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// Commands of `orderly audit`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Find every edit, deletion, reorder and truncation
+    #[command(after_help = "Examples:
+  orderly audit verify --config orderly.toml
+      Check the chain, and compare it with the configured anchor file.
+  orderly audit verify --data /var/lib/orderly --anchor /mnt/worm/audit.anchors
+      The same with anchors from elsewhere; --anchor may be given for each node's file.
+
+It reads only; a server may be writing. Exit status 1 when something is wrong; the places in the chain are listed. Without
+anchors it cannot be told whether the whole chain, or its end, was replaced.")]
+    Verify {
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        source: Source,
+        /// An anchor file [default: the configured one, if it is there]
+        #[arg(long, value_name = "FILE")]
+        anchor: Vec<PathBuf>,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the head of the chain: its place, its hash and its time
+    #[command(after_help = "Example:
+  orderly audit head --data /var/lib/orderly
+      Write it down where nobody who can write the store can change it.")]
+    Head {
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        source: Source,
+    },
 }
 
 /// Commands of `orderly policy`.
@@ -367,7 +405,7 @@ pub(crate) struct Token {
     #[arg(long, value_name = "NAME")]
     pub sub: PatientId,
 
-    /// patient, ops or analyst
+    /// patient, ops, analyst or auditor
     #[arg(long, value_name = "ROLE")]
     pub role: Role,
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use orderly_domain::Clock;
-use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Peers, Store, Turn};
+use orderly_domain::port::{Analytics, Audit, Fanout, Feed, IntentLog, Ledger, Peers, Store, Turn};
 use orderly_sinks::{analytics, fanout, feed, ledger, log, peers, store};
 use prometheus::Registry;
 
+use crate::audit;
 use crate::config::{Config, Profile};
 use crate::serve::{Roles, owner};
 
@@ -18,6 +19,7 @@ pub(crate) struct Edges {
     pub store: Arc<dyn Store>,
     pub fanout: Arc<dyn Fanout>,
     pub analytics: Arc<dyn Analytics>,
+    pub audit: Arc<dyn Audit>,
     /// Where the relay carries decisions to.
     pub feeds: Vec<Arc<dyn Feed>>,
     /// Whose turn it is to do so, where there may be several processes.
@@ -87,7 +89,7 @@ impl Edges {
         registry: &Registry,
     ) -> anyhow::Result<Self> {
         match config.profile {
-            Profile::Embedded => Self::embedded(config, clock, registry),
+            Profile::Embedded => Self::embedded(config, clock, registry).await,
             Profile::Distributed => Self::distributed(config, roles, registry).await,
         }
     }
@@ -96,7 +98,7 @@ impl Edges {
     ///
     /// # Errors
     /// When one cannot be opened. Says which, and what to do.
-    fn embedded(config: &Config, clock: Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
+    async fn embedded(config: &Config, clock: Arc<dyn Clock>, registry: &Registry) -> anyhow::Result<Self> {
         // The log comes first: it makes the folder, and refuses one that another process serves.
         let log = Arc::new(log::sqlite::Log::open(&config.data, config.log_options(), clock, registry)?);
         let store = store::sqlite::Store::open(&config.data, config.store_options(), registry)?;
@@ -111,6 +113,7 @@ impl Edges {
             turn: None,
             peers: None,
             analytics,
+            audit: audit::open(config).await?,
             kept: Kept::Embedded(log),
         })
     }
@@ -152,6 +155,7 @@ impl Edges {
             turn,
             peers,
             analytics,
+            audit: audit::open(config).await?,
             kept: Kept::Distributed { log, events },
         })
     }

@@ -1,5 +1,6 @@
 //! `orderly`: the command line, and the only place where everything is wired.
 
+mod audit;
 mod bar;
 mod certs;
 mod check;
@@ -23,7 +24,7 @@ use clap::Parser as _;
 use orderly_domain::clock::{Clock as _, System};
 use orderly_ingress::auth::Grant;
 
-use cli::{Certs, Cli, Command, Policy, Sessions};
+use cli::{Audit, Certs, Cli, Command, Policy, Sessions};
 use client::Client;
 use config::Config;
 use serve::Roles;
@@ -62,6 +63,18 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             if !Box::pin(replay::run(&config, command.keep.as_deref(), command.json)).await? {
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Command::Audit(Audit::Verify { source, anchor, json }) => {
+            let config = configured(&source)?;
+            telemetry::init(&config)?;
+            if !audit::verify(&config, &anchor, json).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Audit(Audit::Head { source }) => {
+            let config = configured(&source)?;
+            telemetry::init(&config)?;
+            audit::head(&config).await?;
         }
         Command::Serve(command) => serve(command, Roles::ALL).await?,
         Command::Ingress(command) => serve(command, Roles::INGRESS).await?,

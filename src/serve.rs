@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Profile};
 use crate::edges::Edges;
-use crate::{demo, jwks, keys};
+use crate::{audit, demo, jwks, keys};
 
 /// How long a stop waits for what is in flight. What is not decided by then is in the log, and decided after the next start.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -85,12 +85,17 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         log: Arc::clone(&edges.log),
         store: Arc::clone(&edges.store),
         fanout: Arc::clone(&edges.fanout),
+        audit: Arc::clone(&edges.audit),
         analytics: Arc::clone(&edges.analytics),
         pipeline: state.clone(),
         peers: edges.peers.clone(),
         clock: Arc::clone(&clock) as _,
     };
-    let options = orderly_ingress::Options { operations_only: !roles.ingress, ..config.ingress_options(demo)? };
+    let mut options = orderly_ingress::Options { operations_only: !roles.ingress, ..config.ingress_options(demo)? };
+    options.audit.node = owner()?;
+    let (stop_anchoring, anchored) = watch::channel(false);
+    let anchoring = audit::anchor(&config, Arc::clone(&edges.audit), Arc::clone(&clock) as _, owner()?, anchored)?;
+    let anchoring = tokio::spawn(anchoring);
     let server = Server::bind(options, ports, codec, keys, registry.clone()).await?;
     if demo && roles.ingress {
         let opened = demo::load(&*edges.log, &*edges.store, &*clock, config.ingress.exclusivity).await?;
@@ -128,6 +133,9 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         if !serving.is_finished() {
             serving.await.context("the HTTP server panicked")?;
         }
+        // Nothing is audited any more: the last head.
+        stop_anchoring.send_replace(true);
+        anchoring.await.context("the anchoring of the audit trail panicked")?;
         let drained = match pipeline {
             Some(pipeline) => pipeline.drain().await,
             None => Ok(()),

@@ -1,7 +1,8 @@
 //! The gate: what every request passes, in one step. It finds the route, lets the caller in or not, bounds the time,
-//! catches panics and counts the answer.
+//! catches panics, counts the answer, and has what is audited written down.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -10,9 +11,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 
-use crate::auth::{Caller, Role};
+use crate::audit::{Call, Urgency};
+use crate::auth::Caller;
 use crate::problem::{Problem, kind};
-use crate::routes::{self, Access, Pace};
+use crate::routes::{self, Access, Pace, Route};
 use crate::state::Shared;
 
 pub(crate) async fn gate(
@@ -28,18 +30,61 @@ pub(crate) async fn gate(
     if state.options.operations_only && !routes::OPERATIONS.contains(&route.path) {
         return no_such_route().await.into_response();
     }
-    if let Access::Only(role) = route.access {
-        match admit(&state, request.headers(), role) {
+    let response = match route.audited {
+        None => match admit(&state, request.headers(), route.access) {
             Ok(caller) => {
-                request.extensions_mut().insert(caller);
+                if let Some(caller) = caller {
+                    request.extensions_mut().insert(caller);
+                }
+                answer(&state, route, request, next).await
             }
-            Err(problem) => {
-                let response = problem.into_response();
-                state.metrics.answered(index, response.status());
-                return response;
+            Err(refusal) => refusal.problem.into_response(),
+        },
+        Some(urgency) => audited(&state, route, urgency, request, next).await,
+    };
+    state.metrics.answered(index, response.status());
+    response
+}
+
+/// A call that leaves an entry in the audit trail. Its answer goes out when the entry is durable.
+async fn audited(
+    state: &Shared,
+    route: &'static Route,
+    urgency: Urgency,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let trail = &state.trail;
+    let mut call = Call::of(route, &request, trail.algorithm(), state.ports.clock.now());
+    match admit(state, request.headers(), route.access) {
+        Ok(None) => {}
+        Ok(Some(caller)) => {
+            call.by(&caller);
+            request.extensions_mut().insert(caller);
+        }
+        Err(Refusal { caller, problem }) => {
+            if let Some(caller) = caller {
+                call.by(&caller);
             }
+            return trail.record_refusal(call, problem.into_response()).await;
         }
     }
+    let leave = match trail.leave(urgency) {
+        Ok(leave) => leave,
+        Err(problem) => return problem.into_response(),
+    };
+    let request = call.listen(request);
+    let state = Arc::clone(state);
+    // A task of its own: a client that goes away leaves no action without its entry.
+    let task = tokio::spawn(async move {
+        let response = answer(&state, route, request, next).await;
+        state.trail.record(leave, call, response).await
+    });
+    task.await.unwrap_or_else(|error| Problem::internal("an audited call", &error).into_response())
+}
+
+/// The handler's answer, in time.
+async fn answer(state: &Shared, route: &Route, request: Request, next: Next) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     let answer = match route.pace {
         Pace::Waits => answer.await,
@@ -51,16 +96,33 @@ pub(crate) async fn gate(
                 .into_response()),
         },
     };
-    let response = answer.unwrap_or_else(|_| {
+    answer.unwrap_or_else(|_| {
         state.metrics.panics.inc();
         tracing::error!(route = route.path, "a handler panicked");
         Problem::new(&kind::INTERNAL).detail("This is a fault of the server. Ask again later.").into_response()
-    });
-    state.metrics.answered(index, response.status());
-    response
+    })
 }
 
-fn admit(state: &Shared, headers: &HeaderMap, role: Role) -> Result<Caller, Problem> {
+/// A call that is not let in.
+struct Refusal {
+    /// Who called, when their token is good.
+    caller: Option<Caller>,
+    problem: Problem,
+}
+
+/// The caller, where the route asks for one.
+fn admit(state: &Shared, headers: &HeaderMap, access: Access) -> Result<Option<Caller>, Refusal> {
+    let Access::Only(role) = access else { return Ok(None) };
+    let caller = authenticate(state, headers).map_err(|problem| Refusal { caller: None, problem })?;
+    if caller.0.roles.has(role) {
+        return Ok(Some(caller));
+    }
+    let problem =
+        Problem::new(&kind::FORBIDDEN).detail(format!("This call needs a token with the role {}.", role.as_str()));
+    Err(Refusal { caller: Some(caller), problem })
+}
+
+fn authenticate(state: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
     let token = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -69,16 +131,11 @@ fn admit(state: &Shared, headers: &HeaderMap, role: Role) -> Result<Caller, Prob
         .ok_or_else(|| {
             Problem::new(&kind::UNAUTHENTICATED).detail("Send the header: Authorization: Bearer, a space, the token.")
         })?;
-    let caller = state.verifier.verify(token, state.ports.clock.now()).map_err(|refused| {
+    state.verifier.verify(token, state.ports.clock.now()).map_err(|refused| {
         Problem::new(&kind::UNAUTHENTICATED)
             .detail(refused.to_string())
             .header(header::WWW_AUTHENTICATE, r#"Bearer realm="orderly", error="invalid_token""#)
-    })?;
-    if caller.0.roles.has(role) {
-        Ok(caller)
-    } else {
-        Err(Problem::new(&kind::FORBIDDEN).detail(format!("This call needs a token with the role {}.", role.as_str())))
-    }
+    })
 }
 
 /// Answers what no route matches.

@@ -1,6 +1,7 @@
 //! The ingress: HTTP for patients, analysts and ops. It appends intents to the log, tells what became of them, and knows
 //! the edges only as traits.
 
+pub mod audit;
 pub mod auth;
 pub mod metrics;
 pub mod problem;

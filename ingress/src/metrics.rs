@@ -46,6 +46,18 @@ pub const NODES: &str = "orderly_ingress_nodes";
 pub const THROTTLE_SHARE_RATIO: &str = "orderly_ingress_throttle_share_ratio";
 /// Counter by `limit`: requests whose key shared an allowance, because the limit had `keys_max` keys already.
 pub const THROTTLE_KEYS_OVERFLOWED_TOTAL: &str = "orderly_ingress_throttle_keys_overflowed_total";
+/// Entries that this process wrote into the audit trail.
+pub const AUDIT_ENTRIES_TOTAL: &str = "orderly_audit_entries_total";
+/// From the append of a group of entries to the audit trail to its being durable, in seconds.
+pub const AUDIT_APPEND_SECONDS: &str = "orderly_audit_append_seconds";
+/// Audited calls that are under way, and entries that wait to be written; at most `audit.queue_entries_max`.
+pub const AUDIT_QUEUE_ENTRIES: &str = "orderly_audit_queue_entries";
+/// 1 while the audit trail can be written, as far as is known; else 0.
+pub const AUDIT_UP: &str = "orderly_audit_up";
+/// Appends to the audit trail that failed.
+pub const AUDIT_FAILED_TOTAL: &str = "orderly_audit_failed_total";
+/// Calls that the audit trail does not list, but tells by their number.
+pub const AUDIT_SUMMED_TOTAL: &str = "orderly_audit_summed_total";
 
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::problem::{self, kind};
 use crate::state::Shared;
-use crate::{bookings, demo, gate, health, ops, pages, pipeline, policy, reports, sessions, tickets};
+use crate::{audit, bookings, demo, gate, health, ops, pages, pipeline, policy, reports, sessions, tickets};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -25,6 +25,7 @@ use crate::{bookings, demo, gate, health, ops, pages, pipeline, policy, reports,
         (name = "sessions", description = "Clinic sessions, for everybody"),
         (name = "ops", description = "Sessions, throttle policy and pipeline"),
         (name = "analysts", description = "Reports"),
+        (name = "auditors", description = "The audit trail"),
         (name = "operations", description = "Health and metrics"),
         (name = "demo", description = "Only with --demo"),
     )
@@ -60,6 +61,7 @@ pub(crate) fn routes() -> (Router<Shared>, OpenApi) {
         .routes(routes!(pipeline::get))
         .routes(routes!(reports::list))
         .routes(routes!(reports::get))
+        .routes(routes!(audit::read::get))
         .routes(routes!(demo::token))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use orderly_domain::Exclusivity;
 
+use crate::audit;
 use crate::proxies::Proxies;
 use crate::throttle::Policy;
 use crate::tls;
@@ -23,6 +24,8 @@ pub struct Options {
     pub exclusivity: Exclusivity,
     /// The throttle policy until ops store one.
     pub policy: Policy,
+    /// The audit trail.
+    pub audit: audit::Options,
     /// Certificates, to speak TLS; without them it is plain HTTP.
     pub tls: Option<tls::Files>,
     /// Proxies whose word is taken for where a request comes from. Their own connections are not limited by address.
@@ -87,6 +90,7 @@ impl Default for Options {
             operations_only: false,
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
+            audit: audit::Options::default(),
             tls: None,
             trusted_proxies: Proxies::default(),
             arrivals_file: None,

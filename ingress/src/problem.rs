@@ -66,6 +66,7 @@ pub mod kind {
         OVERLOADED "overloaded" SERVICE_UNAVAILABLE "Too much to do at the moment; nothing was taken"
         STORAGE_FULL "storage-full" SERVICE_UNAVAILABLE "The server has no space left; nothing was taken"
         OUTCOME_UNKNOWN "outcome-unknown" SERVICE_UNAVAILABLE "It is not known whether this was taken"
+        AUDIT_UNAVAILABLE "audit-unavailable" SERVICE_UNAVAILABLE "The audit trail cannot be written"
         UNAVAILABLE "unavailable" SERVICE_UNAVAILABLE "The server cannot answer this at the moment"
         STOPPING "stopping" SERVICE_UNAVAILABLE "The server is stopping"
     }
@@ -201,6 +202,8 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&shape).expect("text, numbers and JSON values are always JSON");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = kind.status;
+        // For the audit trail.
+        response.extensions_mut().insert(kind);
         let answered = response.headers_mut();
         answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         answered.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

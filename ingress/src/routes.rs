@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 
+use crate::audit::Urgency;
 use crate::auth::Role;
 
 /// Who may call.
@@ -29,21 +30,34 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     pub(crate) pace: Pace,
+    /// Whether each call leaves an entry in the audit trail, and what is done when it cannot.
+    pub(crate) audited: Option<Urgency>,
 }
 
 const fn route(method: Method, path: &'static str, access: Access, pace: Pace) -> Route {
-    Route { method, path, access, pace }
+    let audited = match access {
+        Access::Only(Role::Ops) if matches!(method, Method::GET) => Some(Urgency::Looks),
+        Access::Only(Role::Ops | Role::Analyst | Role::Auditor) => Some(Urgency::Waits),
+        Access::Only(Role::Patient) | Access::Public => None,
+    };
+    Route { method, path, access, pace, audited }
+}
+
+/// What patients do that is audited.
+const fn cancellation(method: Method, path: &'static str) -> Route {
+    Route { method, path, access: PATIENT, pace: Pace::Waits, audited: Some(Urgency::Goes) }
 }
 
 const PATIENT: Access = Access::Only(Role::Patient);
 const OPS: Access = Access::Only(Role::Ops);
 const ANALYST: Access = Access::Only(Role::Analyst);
+const AUDITOR: Access = Access::Only(Role::Auditor);
 
 /// Every route.
-pub(crate) static TABLE: [Route; 24] = [
+pub(crate) static TABLE: [Route; 25] = [
     route(Method::POST, "/v1/bookings", PATIENT, Pace::Waits),
     route(Method::GET, "/v1/tickets/{ticket}", PATIENT, Pace::Waits),
-    route(Method::DELETE, "/v1/tickets/{ticket}", PATIENT, Pace::Waits),
+    cancellation(Method::DELETE, "/v1/tickets/{ticket}"),
     route(Method::GET, "/v1/tickets/{ticket}/events", PATIENT, Pace::Waits),
     route(Method::GET, "/v1/sessions", Access::Public, Pace::Prompt),
     route(Method::PUT, "/v1/sessions", OPS, Pace::Waits),
@@ -57,6 +71,7 @@ pub(crate) static TABLE: [Route; 24] = [
     route(Method::GET, "/v1/pipeline", OPS, Pace::Prompt),
     route(Method::GET, "/v1/reports", ANALYST, Pace::Prompt),
     route(Method::GET, "/v1/reports/{name}", ANALYST, Pace::Prompt),
+    route(Method::GET, "/v1/audit", AUDITOR, Pace::Prompt),
     route(Method::POST, "/v1/demo/token", Access::Public, Pace::Prompt),
     route(Method::GET, "/metrics", Access::Public, Pace::Prompt),
     route(Method::GET, "/healthz", Access::Public, Pace::Prompt),

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::addresses::Addresses;
 use crate::arrivals::Arrivals;
+use crate::audit::{self, Trail};
 use crate::auth::{Keys, Verifier};
 use crate::catalogue::Catalogue;
 use crate::connection::{self, Connection};
@@ -111,6 +112,9 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
 
         let metrics = Metrics::register(&registry)?;
+        let (audit, clock) = (Arc::clone(&ports.audit), Arc::clone(&ports.clock));
+        let measured = audit::Metrics::register(&registry)?;
+        let (trail, writer) = Trail::new(audit, clock, options.audit.clone(), measured);
         let throttle = Throttle::new(options.policy.clone(), ports.clock.now(), &registry)?;
         let arrivals = Arrivals::open(
             options.arrivals_file.as_deref(),
@@ -124,6 +128,7 @@ impl Server {
             codec,
             verifier: Verifier::new(keys, options.tokens_cached_max),
             policy: Current::new(throttle, ports.clock.now()),
+            trail,
             catalogue: Catalogue::new(),
             progress: Progress::new(ports.log.partitions()),
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
@@ -138,6 +143,10 @@ impl Server {
             options,
         });
         let mut background = JoinSet::new();
+        background.spawn(writer.run());
+        let summing = Arc::clone(&state);
+        background.spawn(async move { summing.trail.sum_up().await });
+        background.spawn(audit::forget(Arc::clone(&state)));
         if state.tls.is_some() {
             let state = Arc::clone(&state);
             background.spawn(async move {
@@ -230,6 +239,7 @@ impl Server {
             );
         }
         serving.shutdown().await;
+        self.state.trail.flush(self.state.options.drain_max).await;
         self.background.shutdown().await;
         peers::leave(&self.state).await;
     }

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use orderly_domain::port::{Analytics, Fanout, IntentLog, Peers, Pipeline, Store};
+use orderly_domain::port::{Analytics, Audit, Fanout, IntentLog, Peers, Pipeline, Store};
 use orderly_domain::{Clock, ticket};
 use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::arrivals::Arrivals;
+use crate::audit::Trail;
 use crate::auth::Verifier;
 use crate::catalogue::Catalogue;
 use crate::idempotency::Window;
@@ -31,6 +32,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     /// Tells what was committed.
     pub fanout: Arc<dyn Fanout>,
+    /// Keeps the audit trail.
+    pub audit: Arc<dyn Audit>,
     /// Answers reports.
     pub analytics: Arc<dyn Analytics>,
     /// The pipeline, when it runs in this process.
@@ -56,6 +59,7 @@ pub(crate) struct State {
     pub(crate) codec: ticket::Codec,
     pub(crate) verifier: Verifier,
     pub(crate) policy: Current,
+    pub(crate) trail: Trail,
     pub(crate) catalogue: Catalogue,
     pub(crate) progress: Progress,
     pub(crate) waiters: Arc<Waiters>,

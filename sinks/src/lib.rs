@@ -3,6 +3,7 @@
 //! adapter; every adapter of a port runs that port's conformance suite in `tests/conformance`.
 
 pub mod analytics;
+pub mod audit;
 pub mod fanout;
 pub mod feed;
 mod kafka;

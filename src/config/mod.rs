@@ -17,11 +17,19 @@ pub(crate) use sections::{Config, LogFormat, Profile};
 type Layer = <Config as confique::Config>::Layer;
 
 /// Integers for which 0 means something; all others are at least 1.
-const MAY_BE_ZERO: [&str; 4] =
-    ["log.retention_hours", "store.retention_days", "pipeline.epoch_linger_ms", "ingress.drain_max_ms"];
+const MAY_BE_ZERO: [&str; 5] = [
+    "log.retention_hours",
+    "store.retention_days",
+    "audit.retention_days",
+    "pipeline.epoch_linger_ms",
+    "ingress.drain_max_ms",
+];
 
 /// The least that `store.retention_days` can be, if it is not 0: sessions are remembered for some days after they are past.
 const RETENTION_DAYS_MIN: u32 = 7;
+
+/// The least that `audit.retention_days` can be, if it is not 0.
+const AUDIT_DAYS_MIN: u64 = orderly_domain::audit::RETENTION_MIN.as_secs() / 86_400;
 
 /// The least that `ingress.header_bytes_max` can be: what the HTTP parser needs.
 const HEADER_BYTES_MIN: usize = 8_192;
@@ -68,6 +76,11 @@ fn validate(config: &Config) -> anyhow::Result<()> {
         days == 0 || u64::from(days) >= days_min,
         "the configuration cannot be used: `store.retention_days` is {days}; set 0 (for ever) or at least {days_min}, so that \
          what a retry is compared with (`pipeline.dedup_window_s`) is kept"
+    );
+    let days = config.audit.retention_days;
+    ensure!(
+        days == 0 || u64::from(days) >= AUDIT_DAYS_MIN,
+        "the configuration cannot be used: `audit.retention_days` is {days}; set 0 (for ever) or at least {AUDIT_DAYS_MIN}"
     );
     ensure!(
         config.profile == Profile::Embedded || config.ticket.keys_file.is_some(),

@@ -174,6 +174,34 @@ impl Config {
         }
     }
 
+    /// The embedded audit trail's.
+    pub(crate) fn audit_sqlite_options(&self) -> orderly_sinks::audit::sqlite::Options {
+        orderly_sinks::audit::sqlite::Options {
+            algorithm: self.audit.algorithm,
+            size_max_bytes: self.audit.size_max_bytes,
+            ..Default::default()
+        }
+    }
+
+    /// The audit trail's, on PostgreSQL.
+    pub(crate) fn audit_postgres_options(&self) -> orderly_sinks::audit::postgres::Options {
+        let database = self.postgres_options();
+        orderly_sinks::audit::postgres::Options { algorithm: self.audit.algorithm, database }
+    }
+
+    /// The audit trail's at the HTTP server.
+    fn audit_options(&self) -> orderly_ingress::audit::Options {
+        let audit = &self.audit;
+        let days = Duration::from_secs(u64::from(audit.retention_days) * 86_400);
+        orderly_ingress::audit::Options {
+            node: String::new(),
+            queue_entries_max: audit.queue_entries_max,
+            refusals_per_minute: audit.refusals_per_minute,
+            write_timeout: Duration::from_millis(audit.write_timeout_ms),
+            retention: (!days.is_zero()).then_some(days),
+        }
+    }
+
     /// The HTTP server's. Reads the policy's file, if there is one.
     ///
     /// # Errors
@@ -186,6 +214,7 @@ impl Config {
             operations_only: false,
             exclusivity: ingress.exclusivity,
             policy: self.policy.file.as_deref().map(read_policy).transpose()?.unwrap_or_default(),
+            audit: self.audit_options(),
             tls: self.tls_files()?,
             trusted_proxies: ingress.trusted_proxies.parse().context("ingress.trusted_proxies")?,
             arrivals_file: ingress.arrivals_file.clone(),
@@ -245,6 +274,7 @@ mod tests {
         assert_eq!(config.log_options(), orderly_sinks::log::sqlite::Options::default());
         assert_eq!(config.store_options(), orderly_sinks::store::sqlite::Options::default());
         assert_eq!(config.analytics_options(), orderly_sinks::analytics::sqlite::Options::default());
+        assert_eq!(config.audit_sqlite_options(), orderly_sinks::audit::sqlite::Options::default());
         let pipeline = orderly_pipeline::Options::default();
         assert_eq!(format!("{:?}", config.pipeline_options(pipeline.owner.clone())), format!("{pipeline:?}"));
         let ingress = config.ingress_options(false).expect("no file to read");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use orderly_domain::Exclusivity;
+use orderly_domain::audit::Algorithm as AuditAlgorithm;
 use orderly_ingress::auth::Algorithm;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,9 @@ pub(crate) struct Config {
     /// The throttle policy.
     #[config(nested)]
     pub policy: Policy,
+    /// The audit trail: who did what. In the embedded profile a file in the data folder, else in PostgreSQL.
+    #[config(nested)]
+    pub audit: Audit,
     /// What the process tells about itself.
     #[config(nested)]
     pub telemetry: Telemetry,
@@ -402,6 +406,38 @@ pub(crate) struct Policy {
     /// it, a hospital's default.
     #[config(env = "ORDERLY_POLICY__FILE")]
     pub file: Option<PathBuf>,
+}
+
+/// The audit trail: who did what.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Audit {
+    /// How entries are chained from now on: "sm3" or "sha256". A chain may have both; each entry says which is its own.
+    #[config(default = "sm3", env = "ORDERLY_AUDIT__ALGORITHM")]
+    pub algorithm: AuditAlgorithm,
+    /// Days that entries are kept: at least 180, or 0 for ever.
+    #[config(default = 365, env = "ORDERLY_AUDIT__RETENTION_DAYS")]
+    pub retention_days: u32,
+    /// The file to which the head of the chain is appended, so that a chain that was cut off or written anew is found.
+    /// Without it, `audit.anchors` in the data folder. It belongs where whoever can write the store cannot: on another
+    /// machine, or on storage that is written once.
+    #[config(env = "ORDERLY_AUDIT__ANCHOR_FILE")]
+    pub anchor_file: Option<PathBuf>,
+    /// Seconds between two looks whether the head has moved.
+    #[config(default = 30, env = "ORDERLY_AUDIT__ANCHOR_INTERVAL_S")]
+    pub anchor_interval_s: u64,
+    /// Audited calls that are under way, and entries that wait to be written, at most. Beyond it calls of ops, analysts and
+    /// auditors are refused with 503, and cancellations are told by their number.
+    #[config(default = 4_096, env = "ORDERLY_AUDIT__QUEUE_ENTRIES_MAX")]
+    pub queue_entries_max: usize,
+    /// Refused calls that are listed one by one, a minute and process; the others are told by their number.
+    #[config(default = 30, env = "ORDERLY_AUDIT__REFUSALS_PER_MINUTE")]
+    pub refusals_per_minute: u32,
+    /// Milliseconds that an answer waits for its entry to be written.
+    #[config(default = 5_000, env = "ORDERLY_AUDIT__WRITE_TIMEOUT_MS")]
+    pub write_timeout_ms: u64,
+    /// The largest size of the embedded trail's file, in bytes, beyond which it cannot be written. Without it, the disk's.
+    #[config(env = "ORDERLY_AUDIT__SIZE_MAX_BYTES")]
+    pub size_max_bytes: Option<u64>,
 }
 
 /// What the process tells about itself.

@@ -10,6 +10,8 @@ fn every_command_explains_itself_with_examples() {
         &["check"],
         &["follow"],
         &["replay"],
+        &["audit", "verify"],
+        &["audit", "head"],
         &["policy", "get"],
         &["policy", "set"],
         &["policy", "diff"],

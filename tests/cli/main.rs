@@ -1,5 +1,6 @@
 //! Runs the `orderly` program as people do.
 
+mod audit;
 mod config;
 mod crash;
 mod distributed;

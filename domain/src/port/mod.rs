@@ -3,6 +3,7 @@
 //! `ingress` and `pipeline` know these traits and no adapter; only the command line wires them together.
 
 pub mod analytics;
+pub mod audit;
 pub mod error;
 pub mod fanout;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod store;
 pub mod turn;
 
 pub use analytics::{Analytics, Feed};
+pub use audit::Audit;
 pub use error::{Error, Result};
 pub use fanout::Fanout;
 pub use ledger::Ledger;

@@ -19,11 +19,13 @@ pub enum Role {
     Ops,
     /// Reads reports.
     Analyst,
+    /// Reads the audit trail.
+    Auditor,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 3] = [Self::Patient, Self::Ops, Self::Analyst];
+    pub const ALL: [Self; 4] = [Self::Patient, Self::Ops, Self::Analyst, Self::Auditor];
 
     /// Its name in tokens.
     #[must_use]
@@ -32,6 +34,7 @@ impl Role {
             Self::Patient => "patient",
             Self::Ops => "ops",
             Self::Analyst => "analyst",
+            Self::Auditor => "auditor",
         }
     }
 
@@ -49,7 +52,7 @@ impl std::str::FromStr for Role {
 
 /// Not the name of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a role is one of: patient, ops, analyst")]
+#[error("a role is one of: patient, ops, analyst, auditor")]
 pub struct UnknownRole;
 
 /// A set of roles.
@@ -61,6 +64,12 @@ impl Roles {
     #[must_use]
     pub const fn has(self, role: Role) -> bool {
         self.0 & role.bit() != 0
+    }
+
+    /// Their names, separated by spaces.
+    pub(crate) fn names(self) -> String {
+        let names: Vec<_> = Role::ALL.into_iter().filter(|role| self.has(*role)).map(Role::as_str).collect();
+        names.join(" ")
     }
 }
 

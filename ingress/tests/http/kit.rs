@@ -12,7 +12,7 @@ use orderly_domain::port::{Fanout as _, IntentLog as _, Store as _};
 use orderly_domain::{Clock, Decision, Fence, Offset, Outcome, Partition, Reason, Timestamp, envelope, ticket};
 use orderly_ingress::auth::{Grant, Keys, Names, Role};
 use orderly_ingress::{Options, Ports, Server, throttle};
-use orderly_sinks::{analytics, fanout, log, store};
+use orderly_sinks::{analytics, audit, fanout, log, store};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
@@ -73,6 +73,7 @@ pub(crate) struct Kit {
     pub(crate) clock: Arc<Manual>,
     pub(crate) log: Arc<log::sqlite::Log>,
     pub(crate) store: Arc<store::sqlite::Store>,
+    pub(crate) audit: Arc<audit::sqlite::Audit>,
     pub(crate) client: reqwest::Client,
     deciding: watch::Sender<bool>,
     decider: JoinHandle<()>,
@@ -108,12 +109,14 @@ impl Kit {
         let store = store::sqlite::Store::open(path, store::sqlite::Options::default(), &registry).unwrap();
         let analytics =
             analytics::sqlite::Analytics::open(path, analytics::sqlite::Options::default(), &registry).unwrap();
+        let audit = Arc::new(audit::sqlite::Audit::open(path, audit::sqlite::Options::default()).unwrap());
         let (log, store) = (Arc::new(log), Arc::new(store));
         let fanout = Arc::new(fanout::memory::Fanout::new(1_024));
         let ports = Ports {
             log: Arc::clone(&log) as _,
             store: Arc::clone(&store) as _,
             fanout: Arc::clone(&fanout) as _,
+            audit: Arc::clone(&audit) as _,
             analytics: Arc::new(analytics),
             pipeline: None,
             peers: None,
@@ -130,7 +133,7 @@ impl Kit {
         let decider = Decider { log: Arc::clone(&log), store: Arc::clone(&store), fanout, clock: Arc::clone(&clock) };
         let decider = tokio::spawn(decider.run(decides));
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { url, clock, log, store, client, deciding, decider, stop: Some(stop), server, _folder: folder }
+        Self { url, clock, log, store, audit, client, deciding, decider, stop: Some(stop), server, _folder: folder }
     }
 
     /// With one session, open for booking: `s1` of doctor `li`.

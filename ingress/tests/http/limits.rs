@@ -131,6 +131,7 @@ async fn an_address_in_use_is_named() {
         log: std::sync::Arc::clone(&kit.log) as _,
         store: std::sync::Arc::clone(&kit.store) as _,
         fanout: std::sync::Arc::new(orderly_sinks::fanout::memory::Fanout::new(1)),
+        audit: std::sync::Arc::clone(&kit.audit) as _,
         analytics: std::sync::Arc::new(analytics),
         pipeline: None,
         peers: None,

@@ -12,6 +12,7 @@ fn allowed(method: &str, path: &str) -> Option<Role> {
         ("get", "/v1/sessions" | "/v1/sessions/events" | "/v1/sessions/{session_id}") => None,
         ("get", "/healthz" | "/readyz" | "/metrics") | ("post", "/v1/demo/token") => None,
         (_, path) if path.starts_with("/v1/tickets") || path == "/v1/bookings" => Some(Role::Patient),
+        (_, "/v1/audit") => Some(Role::Auditor),
         (_, path) if path.starts_with("/v1/reports") => Some(Role::Analyst),
         (_, path) if path.starts_with("/v1/policy") || path == "/v1/pipeline" => Some(Role::Ops),
         ("put" | "patch" | "post", path) if path.starts_with("/v1/sessions") => Some(Role::Ops),

@@ -1,6 +1,7 @@
 //! One conformance suite for each port. A suite knows only the trait; every adapter runs it.
 
 mod analytics;
+mod audit;
 mod fanout;
 mod feed;
 mod ledger;

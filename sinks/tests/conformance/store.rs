@@ -3,7 +3,7 @@
 
 mod effects;
 mod model;
-mod postgres;
+pub(crate) mod postgres;
 mod progress;
 mod reads;
 mod retention;

@@ -14,7 +14,7 @@ use super::error::{Failure, sort, words};
 
 /// Some connections to one server.
 #[derive(Clone, Debug)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     pool: Pool,
     call_timeout: Duration,
     waiting: IntGauge,
@@ -22,7 +22,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Connects when it is asked to, not before.
-    pub(super) fn new(url: &str, most: usize, options: &Options, waiting: IntGauge) -> port::Result<Self> {
+    pub(crate) fn new(url: &str, most: usize, options: &Options, waiting: IntGauge) -> port::Result<Self> {
         let config = config(url, options)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
@@ -37,7 +37,7 @@ impl Connections {
     }
 
     /// A connection, once one is free.
-    pub(super) async fn lease(&self) -> port::Result<Lease> {
+    pub(crate) async fn lease(&self) -> port::Result<Lease> {
         self.waiting.inc();
         let got = self.pool.get().await;
         self.waiting.dec();
@@ -53,7 +53,7 @@ impl Connections {
     }
 
     /// Does work that may not take longer than a call may.
-    pub(super) async fn in_time<T>(
+    pub(crate) async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<Result<T, Failure>, Late> {
@@ -62,7 +62,7 @@ impl Connections {
 
     /// Does work on a connection that it leaves without an open transaction, if it ends well. `unsure` is what a broken
     /// connection and a timeout mean for it.
-    pub(super) async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         work: impl for<'a> FnOnce(&'a ClientWrapper) -> BoxFuture<'a, Result<T, Failure>> + Send,
         unsure: fn(String) -> port::Error,
@@ -82,7 +82,7 @@ impl Connections {
     }
 
     /// Ends the transaction of work that failed; keeps its connection if that is of use.
-    pub(super) async fn abandon(&self, lease: Lease, failure: &Failure) {
+    pub(crate) async fn abandon(&self, lease: Lease, failure: &Failure) {
         if !failure.is_answer() {
             return;
         }
@@ -96,7 +96,7 @@ impl Connections {
 /// The server did not answer in time.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("PostgreSQL did not answer within {} s; check that it runs", .0.as_secs_f64())]
-pub(super) struct Late(Duration);
+pub(crate) struct Late(Duration);
 
 /// How to connect: nobody may hold locks for ever, and plans must not depend on statistics that come later.
 fn config(url: &str, options: &Options) -> port::Result<Config> {
@@ -139,15 +139,15 @@ fn config(url: &str, options: &Options) -> port::Result<Config> {
 /// A connection that goes back to its pool only when its work said that it ended well. Otherwise it is closed, whatever
 /// happened: the server then rolls back what was open.
 #[derive(Debug)]
-pub(super) struct Lease(Option<Object>);
+pub(crate) struct Lease(Option<Object>);
 
 impl Lease {
-    pub(super) fn client(&self) -> &ClientWrapper {
+    pub(crate) fn client(&self) -> &ClientWrapper {
         self.0.as_ref().expect("it is taken only when the lease ends")
     }
 
     /// Nothing is open on it.
-    pub(super) fn give_back(mut self) {
+    pub(crate) fn give_back(mut self) {
         self.0 = None;
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 
 /// Why a piece of work failed, before its `COMMIT` was sent.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// PostgreSQL refused, or the connection broke.
     #[error("{}", words(.0))]
     Postgres(#[from] Error),
@@ -29,7 +29,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Whether another transaction was in the way, so that the same may work on what is there now.
-    pub(super) fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         let error = match self {
             Self::Postgres(error) => error,
             Self::Overtaken => return true,
@@ -47,12 +47,12 @@ impl Failure {
     }
 
     /// Whether a day's table that was known to be there is gone.
-    pub(super) fn is_missing_day(&self) -> bool {
+    pub(crate) fn is_missing_day(&self) -> bool {
         matches!(self, Self::Postgres(error) if is_missing_day(error))
     }
 
     /// What the caller may conclude; `unsure` is what a broken connection means.
-    pub(super) fn told(self, unsure: impl FnOnce(String) -> port::Error) -> port::Error {
+    pub(crate) fn told(self, unsure: impl FnOnce(String) -> port::Error) -> port::Error {
         match self {
             Self::Port(error) => error,
             Self::Postgres(error) => sort(&error, unsure),
@@ -61,7 +61,7 @@ impl Failure {
     }
 
     /// Whether the server answered, so that its connection is of use.
-    pub(super) fn is_answer(&self) -> bool {
+    pub(crate) fn is_answer(&self) -> bool {
         match self {
             Self::Postgres(error) => error.as_db_error().is_some() && !error.is_closed(),
             Self::Port(_) | Self::Overtaken | Self::NoTable { .. } => true,
@@ -76,7 +76,7 @@ fn is_missing_day(error: &Error) -> bool {
 }
 
 /// The meaning of an error; `otherwise` when its kind leaves that to the moment at which it came.
-pub(super) fn sort(error: &Error, otherwise: impl FnOnce(String) -> port::Error) -> port::Error {
+pub(crate) fn sort(error: &Error, otherwise: impl FnOnce(String) -> port::Error) -> port::Error {
     let text = words(error);
     let Some(answer) = error.as_db_error() else {
         return otherwise(format!("{text}; check that PostgreSQL runs and can be reached"));
@@ -101,7 +101,7 @@ pub(super) fn sort(error: &Error, otherwise: impl FnOnce(String) -> port::Error)
 }
 
 /// The error and what caused it.
-pub(super) fn words(error: &Error) -> String {
+pub(crate) fn words(error: &Error) -> String {
     match error.as_db_error() {
         Some(answer) => format!("PostgreSQL says: {} ({})", answer.message(), answer.code().code()),
         None => match std::error::Error::source(error) {

@@ -1,4 +1,4 @@
-//! The schema's version is in the table `schema_versions`: one row for each migration that the database has had.
+//! A schema's version is in a table of its own: one row for each migration that the database has had.
 
 use deadpool_postgres::ClientWrapper;
 use orderly_domain::port;
@@ -6,20 +6,21 @@ use orderly_domain::port;
 use super::error::Failure;
 
 /// Nodes that start at once migrate one after the other. It also keeps those apart that make or drop a day's tables.
-pub(super) const LOCK: i64 = 0x6f72_6465_726c_7901;
+pub(crate) const LOCK: i64 = 0x6f72_6465_726c_7901;
 
-/// Brings a database to the newest version: runs those migrations, in order, that it has not had.
-pub(super) async fn migrate(client: &ClientWrapper, migrations: &[&str]) -> Result<(), Failure> {
+/// Brings a database to the newest version: runs those migrations, in order, that it has not had. `versions` is the table
+/// that knows which.
+pub(crate) async fn migrate(client: &ClientWrapper, versions: &str, migrations: &[&str]) -> Result<(), Failure> {
     durable(client).await?;
     // Another node's migration may take longer than a statement may.
     client.batch_execute("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'").await?;
     client.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     client
-        .batch_execute(
-            "CREATE TABLE IF NOT EXISTS schema_versions (version int PRIMARY KEY, applied_at timestamptz NOT NULL)",
-        )
+        .batch_execute(&format!(
+            "CREATE TABLE IF NOT EXISTS {versions} (version int PRIMARY KEY, applied_at timestamptz NOT NULL)"
+        ))
         .await?;
-    let row = client.query_one("SELECT COALESCE(MAX(version), 0) FROM schema_versions", &[]).await?;
+    let row = client.query_one(&format!("SELECT COALESCE(MAX(version), 0) FROM {versions}"), &[]).await?;
     let had = usize::try_from(super::rows::column::<i32>(&row, 0)?).unwrap_or_default();
     if had > migrations.len() {
         let known = migrations.len();
@@ -28,7 +29,7 @@ pub(super) async fn migrate(client: &ClientWrapper, migrations: &[&str]) -> Resu
     }
     for (version, migration) in (1_i32..).zip(migrations).skip(had) {
         client.batch_execute(migration).await?;
-        client.execute("INSERT INTO schema_versions VALUES ($1, now())", &[&version]).await?;
+        client.execute(&format!("INSERT INTO {versions} VALUES ($1, now())"), &[&version]).await?;
     }
     client.batch_execute("COMMIT").await?;
     Ok(())

@@ -10,17 +10,17 @@
 mod apply;
 mod books;
 mod commit;
-mod connections;
+pub(crate) mod connections;
 mod copy;
 mod days;
-mod error;
-mod migrations;
+pub(crate) mod error;
+pub(crate) mod migrations;
 mod options;
 mod probe;
 mod progress;
 mod prune;
 mod reads;
-mod rows;
+pub(crate) mod rows;
 mod service;
 mod turn;
 mod write;
@@ -31,3 +31,6 @@ pub use turn::Turn;
 
 pub(super) const MIGRATIONS: &[&str] =
     &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_retention.sql")];
+
+/// Where the schema's version is kept.
+const VERSIONS: &str = "schema_versions";

@@ -12,68 +12,68 @@ use super::error::Failure;
 use crate::store::codes;
 
 /// A column's value.
-pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Failure> {
+pub(crate) fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, Failure> {
     row.try_get(index).map_err(|error| unreadable(&error.to_string()))
 }
 
-pub(super) fn unreadable(what: &str) -> Failure {
+pub(crate) fn unreadable(what: &str) -> Failure {
     port::Error::Corrupt(format!("a row cannot be read: {what}; restore the database from a backup")).into()
 }
 
 /// A word of text, such as an identifier.
-pub(super) fn text<T: FromStr<Err: std::fmt::Display>>(row: &Row, index: usize) -> Result<T, Failure> {
+pub(crate) fn text<T: FromStr<Err: std::fmt::Display>>(row: &Row, index: usize) -> Result<T, Failure> {
     column::<&str>(row, index)?.parse().map_err(|error: T::Err| unreadable(&error.to_string()))
 }
 
 /// A word of text that may be missing.
-pub(super) fn maybe_text<T: FromStr<Err: std::fmt::Display>>(row: &Row, index: usize) -> Result<Option<T>, Failure> {
+pub(crate) fn maybe_text<T: FromStr<Err: std::fmt::Display>>(row: &Row, index: usize) -> Result<Option<T>, Failure> {
     column::<Option<&str>>(row, index)?
         .map(|word| word.parse().map_err(|error: T::Err| unreadable(&error.to_string())))
         .transpose()
 }
 
-pub(super) fn offset(row: &Row, index: usize) -> Result<Offset, Failure> {
+pub(crate) fn offset(row: &Row, index: usize) -> Result<Offset, Failure> {
     Ok(column::<i64>(row, index)?.cast_unsigned())
 }
 
-pub(super) fn maybe_offset(row: &Row, index: usize) -> Result<Option<Offset>, Failure> {
+pub(crate) fn maybe_offset(row: &Row, index: usize) -> Result<Option<Offset>, Failure> {
     Ok(column::<Option<i64>>(row, index)?.map(i64::cast_unsigned))
 }
 
-pub(super) fn partition(row: &Row, index: usize) -> Result<Partition, Failure> {
+pub(crate) fn partition(row: &Row, index: usize) -> Result<Partition, Failure> {
     Partition::try_from(column::<i32>(row, index)?).map_err(|_| unreadable("no such partition"))
 }
 
 /// A record's place from two columns.
-pub(super) fn position(row: &Row, index: usize) -> Result<Position, Failure> {
+pub(crate) fn position(row: &Row, index: usize) -> Result<Position, Failure> {
     Ok(Position { partition: partition(row, index)?, offset: offset(row, index + 1)? })
 }
 
-pub(super) fn count(row: &Row, index: usize) -> Result<u32, Failure> {
+pub(crate) fn count(row: &Row, index: usize) -> Result<u32, Failure> {
     Ok(column::<i32>(row, index)?.cast_unsigned())
 }
 
-pub(super) fn moment(row: &Row, index: usize) -> Result<Timestamp, Failure> {
+pub(crate) fn moment(row: &Row, index: usize) -> Result<Timestamp, Failure> {
     Ok(Timestamp::from_micros(column(row, index)?))
 }
 
-pub(super) fn ticket_id(row: &Row, index: usize) -> Result<ticket::Id, Failure> {
+pub(crate) fn ticket_id(row: &Row, index: usize) -> Result<ticket::Id, Failure> {
     maybe_ticket_id(row, index)?.ok_or_else(|| unreadable("no ticket"))
 }
 
-pub(super) fn maybe_ticket_id(row: &Row, index: usize) -> Result<Option<ticket::Id>, Failure> {
+pub(crate) fn maybe_ticket_id(row: &Row, index: usize) -> Result<Option<ticket::Id>, Failure> {
     let Some(bytes) = column::<Option<&[u8]>>(row, index)? else { return Ok(None) };
     let bytes = bytes.try_into().map_err(|_| unreadable("a ticket has 16 bytes"))?;
     Ok(Some(ticket::Id::from_bytes(bytes)))
 }
 
 /// The number that stands for a name.
-pub(super) fn code(row: &Row, index: usize) -> Result<u8, Failure> {
+pub(crate) fn code(row: &Row, index: usize) -> Result<u8, Failure> {
     u8::try_from(column::<i16>(row, index)?).map_err(|_| unreadable("no such code"))
 }
 
 /// An outcome from the three columns outcome, reason and number.
-pub(super) fn outcome(row: &Row, index: usize) -> Result<Outcome, Failure> {
+pub(crate) fn outcome(row: &Row, index: usize) -> Result<Outcome, Failure> {
     let wrong = || unreadable("outcome, reason and number do not go together");
     let reason = column::<Option<i16>>(row, index + 1)?.map(u8::try_from).transpose().map_err(|_| wrong())?;
     let number = column::<Option<i32>>(row, index + 2)?.map(i32::cast_unsigned);
@@ -82,11 +82,11 @@ pub(super) fn outcome(row: &Row, index: usize) -> Result<Outcome, Failure> {
 
 /// A session's row.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) key: i64,
+pub(crate) struct Known {
+    pub(crate) key: i64,
     /// The partition of its doctor's records.
-    pub(super) partition: Partition,
-    pub(super) state: SessionState,
+    pub(crate) partition: Partition,
+    pub(crate) state: SessionState,
 }
 
 /// The query for [`known`], with what follows `FROM sessions`.
@@ -100,9 +100,9 @@ macro_rules! select_sessions {
         )
     };
 }
-pub(super) use select_sessions;
+pub(crate) use select_sessions;
 
-pub(super) fn known(row: &Row) -> Result<Known, Failure> {
+pub(crate) fn known(row: &Row) -> Result<Known, Failure> {
     let session = Session {
         session_id: text(row, 2)?,
         doctor_id: text(row, 3)?,
@@ -124,7 +124,7 @@ pub(super) fn known(row: &Row) -> Result<Known, Failure> {
 }
 
 /// A decision from the columns of [`super::reads`], the first thirteen of them.
-pub(super) fn committed(row: &Row) -> Result<Committed, Failure> {
+pub(crate) fn committed(row: &Row) -> Result<Committed, Failure> {
     Ok(Committed {
         position: position(row, 0)?,
         logged_at: moment(row, 2)?,
@@ -141,7 +141,7 @@ pub(super) fn committed(row: &Row) -> Result<Committed, Failure> {
 }
 
 /// The same as it is asked for, still without its appointment.
-pub(super) fn decision(row: &Row) -> Result<DecisionRow, Failure> {
+pub(crate) fn decision(row: &Row) -> Result<DecisionRow, Failure> {
     Ok(DecisionRow { decision: committed(row)?, patient_id: maybe_text(row, 10)?, appointment: None })
 }
 
@@ -152,9 +152,9 @@ macro_rules! appointment_columns {
          a.changed_offset, a.cause"
     };
 }
-pub(super) use appointment_columns;
+pub(crate) use appointment_columns;
 
-pub(super) fn appointment(row: &Row) -> Result<Appointment, Failure> {
+pub(crate) fn appointment(row: &Row) -> Result<Appointment, Failure> {
     Ok(Appointment {
         position: position(row, 0)?,
         ticket: ticket_id(row, 2)?,
@@ -168,16 +168,16 @@ pub(super) fn appointment(row: &Row) -> Result<Appointment, Failure> {
 }
 
 /// The UTC day of a moment.
-pub(super) fn utc_day(moment: Timestamp) -> Date {
+pub(crate) fn utc_day(moment: Timestamp) -> Date {
     jiff::tz::TimeZone::UTC.to_datetime(moment.to_jiff()).date()
 }
 
 /// The same day, or the first that PostgreSQL knows: its calendar begins later than the program's.
-pub(super) fn known_day(day: Date) -> Date {
+pub(crate) fn known_day(day: Date) -> Date {
     day.max(Date::constant(-4000, 1, 1))
 }
 
 /// Text for a parameter.
-pub(super) fn words(ids: &[SessionId]) -> Vec<&str> {
+pub(crate) fn words(ids: &[SessionId]) -> Vec<&str> {
     ids.iter().map(SessionId::as_str).collect()
 }

@@ -55,7 +55,7 @@ impl Store {
         finish(async move {
             let lease = migrating.writers.lease().await?;
             // Another node's migration takes as long as it takes; the server bounds the wait for it.
-            let migrated = migrations::migrate(lease.client(), MIGRATIONS).await;
+            let migrated = migrations::migrate(lease.client(), super::VERSIONS, MIGRATIONS).await;
             migrated.map_err(|failure| failure.told(port::Error::DidNotHappen))?;
             lease.give_back();
             Ok(())

@@ -14,7 +14,7 @@ use super::retention::{DAY_US, late_book, later};
 use super::*;
 
 /// One server for all tests that leave it alone. Its data are not kept, so it need not wait for the disk.
-static SERVER: LazyLock<Postgres> = LazyLock::new(|| {
+pub(crate) static SERVER: LazyLock<Postgres> = LazyLock::new(|| {
     let setup = Setup { fsync: false, connections_max: 300, ..Setup::default() };
     Postgres::start(&folder(), setup).unwrap()
 });
@@ -33,20 +33,20 @@ fn folder() -> PathBuf {
 }
 
 /// A connection for the tests themselves.
-async fn shell(url: &str) -> Client {
+pub(crate) async fn shell(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
 /// A schema of its own in the server's database.
-struct Schema {
+pub(crate) struct Schema {
     url: String,
     name: String,
 }
 
 impl Schema {
-    fn new(server: &Postgres) -> Self {
+    pub(crate) fn new(server: &Postgres) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("place_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         Self { url: format!("{}?options=-c%20search_path%3D{name}", server.url("postgres")), name }
@@ -56,9 +56,21 @@ impl Schema {
         Options { writers: 2, readers: 2, ..Options::new(&self.url) }
     }
 
-    async fn node(&self) -> Arc<Sql> {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) async fn create(&self) {
         let statement = format!("CREATE SCHEMA IF NOT EXISTS {}", self.name);
         shell(&self.url).await.batch_execute(&statement).await.unwrap();
+    }
+
+    async fn node(&self) -> Arc<Sql> {
+        self.create().await;
         Arc::new(Sql::open(self.options(), &Registry::new()).await.unwrap())
     }
 }
