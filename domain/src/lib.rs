@@ -1,6 +1,7 @@
 //! The booking domain: its words as types, its rules as pure functions, its codecs, and the ports through which the rest
 //! of Orderly reaches logs, ledgers, stores, analytics and waiting clients. No I/O happens here.
 
+pub mod breaker;
 pub mod clock;
 pub mod command;
 pub mod decision;

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 
 use crate::auth::{Caller, Role};
-use crate::problem::{Problem, kind};
+use crate::pages;
+use crate::problem::{ComeBack, Problem, kind};
 use crate::routes::{self, Access, Pace};
 use crate::state::Shared;
 
@@ -40,6 +41,7 @@ pub(crate) async fn gate(
             }
         }
     }
+    let for_a_person = wants_a_page(request.headers());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     let answer = match route.pace {
         Pace::Waits => answer.await,
@@ -57,7 +59,18 @@ pub(crate) async fn gate(
         Problem::new(&kind::INTERNAL).detail("This is a fault of the server. Ask again later.").into_response()
     });
     state.metrics.answered(index, response.status());
-    response
+    match response.extensions().get::<ComeBack>() {
+        Some(ComeBack(after)) if for_a_person => pages::waiting(*after),
+        _ => response,
+    }
+}
+
+/// Whether a browser asks for a page, rather than a program for data.
+fn wants_a_page(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn admit(state: &Shared, headers: &HeaderMap, role: Role) -> Result<Caller, Problem> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use orderly_domain::Exclusivity;
 
+use crate::shed::Bounds;
 use crate::throttle::Policy;
 
 /// Settings of the HTTP server. Every limit is a maximum that the process never exceeds.
@@ -20,6 +21,8 @@ pub struct Options {
     pub exclusivity: Exclusivity,
     /// The throttle policy until ops store one.
     pub policy: Policy,
+    /// How long people may wait, and how much may wait, where the policy does not say.
+    pub shed: Bounds,
     /// Open connections. Further ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Open connections of one client address. Further ones are closed at once.
@@ -76,6 +79,7 @@ impl Default for Options {
             operations_only: false,
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
+            shed: Bounds::default(),
             connections_max: 20_000,
             connections_per_address_max: 2_000,
             waiters_max: 50_000,

@@ -40,7 +40,7 @@ const OPS: Access = Access::Only(Role::Ops);
 const ANALYST: Access = Access::Only(Role::Analyst);
 
 /// Every route.
-pub(crate) static TABLE: [Route; 24] = [
+pub(crate) static TABLE: [Route; 25] = [
     route(Method::POST, "/v1/bookings", PATIENT, Pace::Waits),
     route(Method::GET, "/v1/tickets/{ticket}", PATIENT, Pace::Waits),
     route(Method::DELETE, "/v1/tickets/{ticket}", PATIENT, Pace::Waits),
@@ -55,6 +55,7 @@ pub(crate) static TABLE: [Route; 24] = [
     route(Method::PUT, "/v1/policy", OPS, Pace::Prompt),
     route(Method::GET, "/v1/policy/history", OPS, Pace::Prompt),
     route(Method::GET, "/v1/pipeline", OPS, Pace::Prompt),
+    route(Method::PUT, "/v1/breakers/{name}", OPS, Pace::Prompt),
     route(Method::GET, "/v1/reports", ANALYST, Pace::Prompt),
     route(Method::GET, "/v1/reports/{name}", ANALYST, Pace::Prompt),
     route(Method::POST, "/v1/demo/token", Access::Public, Pace::Prompt),
@@ -68,7 +69,7 @@ pub(crate) static TABLE: [Route; 24] = [
 ];
 
 /// What a process serves that takes no requests of patients.
-pub(crate) const OPERATIONS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/v1/pipeline"];
+pub(crate) const OPERATIONS: [&str; 5] = ["/metrics", "/healthz", "/readyz", "/v1/pipeline", "/v1/breakers/{name}"];
 
 /// The index in [`TABLE`] of a call.
 pub(crate) fn find(method: &Method, path: &str) -> Option<usize> {

@@ -24,6 +24,7 @@ use crate::options::Options;
 use crate::policy::{self, Current};
 use crate::progress::Progress;
 use crate::request::Peer;
+use crate::shed::Shed;
 use crate::state::{Ports, Shared, State};
 use crate::streams::Streams;
 use crate::throttle::{self, Throttle};
@@ -111,6 +112,7 @@ impl Server {
             policy: Current::new(throttle, ports.clock.now()),
             catalogue: Catalogue::new(),
             progress: Progress::new(ports.log.partitions()),
+            shed: Shed::register(ports.log.partitions(), &registry)?,
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
             window: Window::new(options.idempotency_window),
             streams: Streams::new(&options, &metrics),

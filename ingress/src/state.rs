@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use orderly_domain::breaker::Breakers;
 use orderly_domain::port::{Analytics, Fanout, IntentLog, Pipeline, Store};
-use orderly_domain::{Clock, ticket};
+use orderly_domain::{Clock, Partition, Timestamp, ticket};
 use prometheus::Registry;
 use tokio::sync::watch;
 
@@ -17,6 +18,7 @@ use crate::options::Options;
 use crate::policy::Current;
 use crate::problem::{Problem, kind};
 use crate::progress::Progress;
+use crate::shed::{Bounds, Shed};
 use crate::streams::{self, Streams};
 use crate::waiters::Waiters;
 
@@ -33,6 +35,8 @@ pub struct Ports {
     pub analytics: Arc<dyn Analytics>,
     /// The pipeline, when it runs in this process.
     pub pipeline: Option<Arc<dyn Pipeline>>,
+    /// The breakers that guard them, and others of this process.
+    pub breakers: Breakers,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -53,6 +57,7 @@ pub(crate) struct State {
     pub(crate) policy: Current,
     pub(crate) catalogue: Catalogue,
     pub(crate) progress: Progress,
+    pub(crate) shed: Shed,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) window: Window,
     pub(crate) streams: Streams,
@@ -71,6 +76,18 @@ impl State {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// Whether outcomes of this partition are late: its line stands still, or this node knows that the store is away. When
+    /// they will come is not known then.
+    pub(crate) fn is_late(&self, partition: Partition, now: Timestamp) -> bool {
+        let away = |name| self.ports.breakers.get(name).is_some_and(|breaker| !breaker.is_closed());
+        away("store") || self.shed.stands_still(partition, &self.progress, now)
+    }
+
+    /// How long people may wait, and how much may wait.
+    pub(crate) const fn bounds(&self) -> Bounds {
+        self.options.shed
     }
 
     /// Waits until the server stops.

@@ -4,6 +4,7 @@
 pub mod analytics;
 pub mod fanout;
 pub mod feed;
+pub mod guarded;
 mod kafka;
 pub mod ledger;
 pub mod log;

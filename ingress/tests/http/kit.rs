@@ -116,6 +116,7 @@ impl Kit {
             fanout: Arc::clone(&fanout) as _,
             analytics: Arc::new(analytics),
             pipeline: None,
+            breakers: orderly_domain::breaker::Breakers::default(),
             clock: Arc::clone(&clock) as _,
         };
         let codec = ticket::Codec::new(ticket::Key::new(1, SECRET).unwrap(), vec![]);

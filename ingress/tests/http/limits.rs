@@ -133,6 +133,7 @@ async fn an_address_in_use_is_named() {
         fanout: std::sync::Arc::new(orderly_sinks::fanout::memory::Fanout::new(1)),
         analytics: std::sync::Arc::new(analytics),
         pipeline: None,
+        breakers: orderly_domain::breaker::Breakers::default(),
         clock: std::sync::Arc::clone(&kit.clock) as _,
     };
     let codec = orderly_domain::ticket::Codec::new(orderly_domain::ticket::Key::new(1, SECRET).unwrap(), vec![]);
