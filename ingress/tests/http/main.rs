@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bookings;
+mod breakers;
 mod faults;
 mod http2;
 mod kit;
@@ -14,6 +15,7 @@ mod policy;
 mod ready;
 mod roles;
 mod sessions;
+mod shedding;
 mod slow_readers;
 mod stop;
 mod streams;

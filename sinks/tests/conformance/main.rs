@@ -3,6 +3,7 @@
 mod analytics;
 mod fanout;
 mod feed;
+mod guarded;
 mod ledger;
 mod log;
 mod redis;
