@@ -93,6 +93,10 @@ contend for, one appointment per patient, goes to whoever asks first. `orderly c
     #[command(subcommand)]
     Policy(Policy),
 
+    /// See, trip or reset the breakers of a running node
+    #[command(subcommand)]
+    Breakers(Breakers),
+
     /// Open clinic sessions on a running server
     #[command(subcommand)]
     Sessions(Sessions),
@@ -251,6 +255,39 @@ The file is checked before it is sent. If somebody sets another policy meanwhile
         #[command(flatten)]
         server: Server,
     },
+    /// List the policies that were set, newest first
+    History {
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Put an earlier policy in force again
+    #[command(after_help = "Examples:
+  orderly policy rollback
+      Back to the version before the one in force.
+  orderly policy rollback 3 --reason 'the portal needs more'
+
+The earlier document is set anew, under a new version; nothing is lost of the history.")]
+    Rollback {
+        /// The version to go back to [default: the one before that in force]
+        #[arg(value_name = "VERSION")]
+        version: Option<u64>,
+        /// Why, for those who read the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Show what a file would have done to requests that are past, beside the policy in force
+    #[command(after_help = "Examples:
+  orderly policy rehearse policy.toml --data /var/lib/orderly
+      The bookings and cancellations in the intent log: those that were let in.
+  orderly policy rehearse policy.toml --against arrivals.ndjson
+      What an ingress recorded under ingress.arrivals_file: also those that were throttled.
+
+Nothing is changed, and the server may be running.")]
+    Rehearse(Rehearse),
     /// Show what a file would change
     #[command(after_help = "Example:
   orderly policy diff policy.toml
@@ -264,6 +301,67 @@ Lines that begin with - are in force, lines that begin with + are in the file.")
         #[command(flatten)]
         server: Server,
     },
+}
+
+/// Options of `orderly policy rehearse`.
+#[derive(Debug, Args)]
+pub(crate) struct Rehearse {
+    /// The policy (TOML, or JSON where the name ends in .json)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The recorded requests: log, or a file that an ingress recorded
+    #[arg(long, value_name = "LOG|TRACE", default_value = "log")]
+    pub against: PathBuf,
+
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Commands of `orderly breakers`. Each node has breakers of its own: name it with --url.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Breakers {
+    /// List them, with state and cause
+    #[command(after_help = "Example:
+  orderly breakers list --url http://127.0.0.1:8081")]
+    List {
+        /// The node to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Hold one open: what it guards is not asked any more
+    #[command(after_help = "Example:
+  orderly breakers open analytics --reason 'ClickHouse moves'
+
+It stays open until `orderly breakers close` or `reset`, or until the node starts again.")]
+    Open(Hold),
+    /// Hold one closed: what it guards is asked, however it answers
+    #[command(after_help = "Example:
+  orderly breakers close store-reads --reason 'slow, and better than nothing'")]
+    Close(Hold),
+    /// Let one go: it is closed, and opens again when its calls go badly
+    #[command(after_help = "Example:
+  orderly breakers reset analytics")]
+    Reset(Hold),
+}
+
+/// Options of `orderly breakers open`, `close` and `reset`.
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// What it guards: log, ledger, store, store-reads or analytics
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Why, for those who see it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The node to ask.
+    #[command(flatten)]
+    pub server: Server,
 }
 
 /// Commands of `orderly sessions`.
@@ -313,6 +411,14 @@ pub(crate) struct Token {
     /// patient, ops or analyst
     #[arg(long, value_name = "ROLE")]
     pub role: Role,
+
+    /// The API client that asks for them: the claim azp
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
+
+    /// The patient's member level: the claim member_level
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<String>,
 
     /// How long it is good: 90s, 30m, 8h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]

@@ -174,7 +174,7 @@ mod tests {
     use confique::{Config as _, Layer as _};
     use orderly_domain::clock::{Clock as _, System};
     use orderly_domain::{Position, Timestamp};
-    use orderly_ingress::auth::Role;
+    use orderly_ingress::auth::{Grant, Role};
 
     use super::*;
 
@@ -206,7 +206,8 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let (now, hour) = (System.now(), std::time::Duration::from_secs(3_600));
         let minting = for_minting(&config).expect("the demo's key");
-        let token = minting.mint(&"ann".parse().expect("valid"), Role::Ops, now, hour).expect("a secret signs");
+        let token =
+            minting.mint(Grant::plain(&"ann".parse().expect("valid"), Role::Ops), now, hour).expect("a secret signs");
         assert!(keys.read(&token).expect("the same key").roles.has(Role::Ops));
         for_server(&config, true).expect("a second start").read(&token).expect("still the same key");
     }

@@ -1,5 +1,6 @@
 //! `orderly`: the command line, and the only place where everything is wired.
 
+mod bar;
 mod check;
 mod cli;
 mod client;
@@ -8,6 +9,7 @@ mod demo;
 mod edges;
 mod follow;
 mod keys;
+mod rehearse;
 mod replay;
 mod serve;
 mod telemetry;
@@ -16,9 +18,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use orderly_domain::breaker::Held;
 use orderly_domain::clock::{Clock as _, System};
+use orderly_ingress::auth::Grant;
 
-use cli::{Cli, Command, Policy, Sessions};
+use cli::{Breakers, Cli, Command, Policy, Sessions};
 use client::Client;
 use config::Config;
 use serve::Roles;
@@ -75,7 +79,20 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(Policy::Set { file, reason, server }) => {
             client::policy::set(&Client::new(server)?, &file, reason.as_deref()).await?;
         }
+        Command::Policy(Policy::History { server }) => client::policy::history(&Client::new(server)?).await?,
+        Command::Policy(Policy::Rollback { version, reason, server }) => {
+            client::policy::rollback(&Client::new(server)?, version, reason.as_deref()).await?;
+        }
+        Command::Policy(Policy::Rehearse(command)) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            rehearse::run(&config, &command).await?;
+        }
         Command::Policy(Policy::Diff { file, server }) => client::policy::diff(&Client::new(server)?, &file).await?,
+        Command::Breakers(Breakers::List { server }) => client::breakers::list(&Client::new(server)?).await?,
+        Command::Breakers(Breakers::Open(hold)) => hold_breaker(hold, Held::Open).await?,
+        Command::Breakers(Breakers::Close(hold)) => hold_breaker(hold, Held::Closed).await?,
+        Command::Breakers(Breakers::Reset(hold)) => hold_breaker(hold, Held::Automatic).await?,
         Command::Sessions(Sessions::Import { file, server }) => {
             client::sessions::import(&Client::new(server)?, &file).await?;
         }
@@ -83,7 +100,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
             let keys = keys::for_minting(&config)?;
-            let token = keys.mint(&command.sub, command.role, System.now(), command.ttl)?;
+            let (client, level) = (command.client.as_deref(), command.level.as_deref());
+            let grant = Grant { subject: &command.sub, role: command.role, client, level };
+            let token = keys.mint(grant, System.now(), command.ttl)?;
             writeln!(std::io::stdout().lock(), "{token}")?;
         }
         Command::Config(command) => {
@@ -97,6 +116,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn hold_breaker(command: cli::Hold, held: Held) -> anyhow::Result<()> {
+    let cli::Hold { name, reason, server } = command;
+    client::breakers::hold(&Client::new(server)?, &name, held, reason.as_deref()).await
 }
 
 async fn serve(command: cli::Serve, roles: Roles) -> anyhow::Result<()> {

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use axum::Json;
-use axum::body::Body;
+use axum::extract::Request;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use orderly_domain::command::{Book, Command};
 use orderly_domain::envelope::Intent;
@@ -50,17 +50,17 @@ pub(crate) async fn create(
     State(state): State<Shared>,
     Caller(caller): Caller,
     Peer(address): Peer,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let started = Instant::now();
+    // Taken whole: what is read of the headers need not be copied.
+    let (axum::http::request::Parts { headers, .. }, body) = request.into_parts();
     let bytes = request::body(body, state.options.body_bytes_max, state.options.body_timeout).await?;
     let Booking { session_id } = request::json(&headers, &bytes)?;
     let key = request::idempotency_key(&headers)?;
     let session = state.catalogue.get(&session_id).ok_or_else(sessions::unknown)?;
     let patient = &caller.subject;
-    let doctor = &session.session.doctor_id;
-    let allowance = rate_limit::check(&state.policy.throttle, address, patient, doctor)?;
+    let allowance = rate_limit::check(&state, &caller, address, &session.session)?;
 
     let id = ticket::Id::derive(patient, key);
     let (taken, again) = match state.window.get(id) {

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use orderly_domain::PatientId;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::Role;
+use crate::auth::{Grant, Role};
 use crate::problem::{Problem, kind};
 use crate::request;
 use crate::state::Shared;
@@ -28,6 +28,14 @@ pub(crate) struct Request {
     sub: PatientId,
     /// The role.
     role: Role,
+    /// The program that asks for them.
+    #[serde(default)]
+    #[schema(example = "portal")]
+    client: Option<String>,
+    /// Their member level.
+    #[serde(default)]
+    #[schema(example = "gold")]
+    level: Option<String>,
 }
 
 /// A token.
@@ -50,8 +58,9 @@ pub(crate) async fn token(State(state): State<Shared>, headers: HeaderMap, body:
         return Err(Problem::new(&kind::NO_SUCH_ROUTE).detail("Only a server started with --demo gives out tokens."));
     }
     let bytes = request::body(body, state.options.body_bytes_max, state.options.body_timeout).await?;
-    let Request { sub, role } = request::json(&headers, &bytes)?;
-    let minted = state.verifier.keys().mint(&sub, role, state.ports.clock.now(), TTL);
+    let Request { sub, role, client, level } = request::json(&headers, &bytes)?;
+    let grant = Grant { subject: &sub, role, client: client.as_deref(), level: level.as_deref() };
+    let minted = state.verifier.keys().mint(grant, state.ports.clock.now(), TTL);
     let access_token = minted.map_err(|error| Problem::internal("token", &error))?;
     let token = Token { access_token, token_type: "Bearer", expires_in: TTL.as_secs() };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(token)).into_response())

@@ -8,6 +8,7 @@ pub mod throttle;
 
 mod addresses;
 mod append;
+mod arrivals;
 mod bookings;
 mod breakers;
 mod catalogue;
@@ -25,6 +26,7 @@ mod pages;
 mod pipeline;
 mod policy;
 mod progress;
+mod proxies;
 mod rate_limit;
 mod reports;
 mod request;
@@ -38,6 +40,7 @@ mod tickets;
 mod waiters;
 
 pub use options::Options;
+pub use proxies::{NotNetworks, Proxies};
 pub use server::{Error, Server};
 pub use shed::Bounds;
 pub use state::Ports;

@@ -42,6 +42,10 @@ pub const SESSIONS: &str = "orderly_ingress_sessions";
 pub const THROTTLED_TOTAL: &str = "orderly_ingress_throttled_total";
 /// Gauge by `limit`: keys of the throttle that have an allowance of their own.
 pub const THROTTLE_KEYS: &str = "orderly_ingress_throttle_keys";
+/// Counter: requests that were not recorded in `ingress.arrivals_file`, because it was full or slow.
+pub const ARRIVALS_LEFT_OUT_TOTAL: &str = "orderly_ingress_arrivals_left_out_total";
+/// Gauge: this node's share, 0 to 1, of the limits that hold for all ingress nodes together.
+pub const THROTTLE_SHARE_RATIO: &str = "orderly_ingress_throttle_share_ratio";
 /// Counter by `limit`: requests whose key shared an allowance, because the limit had `keys_max` keys already.
 pub const THROTTLE_KEYS_OVERFLOWED_TOTAL: &str = "orderly_ingress_throttle_keys_overflowed_total";
 
@@ -69,6 +73,7 @@ pub(crate) struct Metrics {
     pub(crate) retries: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) sessions: IntGauge,
+    pub(crate) arrivals_left_out: IntCounter,
 }
 
 impl Metrics {
@@ -124,6 +129,7 @@ impl Metrics {
             gaps: counter(GAPS_TOTAL, "Times that this node missed published decisions and read the store.")?,
             retries: counter(RETRIES_TOTAL, "Retries that were answered without a new record.")?,
             panics: counter(PANICS_TOTAL, "Requests whose handler panicked.")?,
+            arrivals_left_out: counter(ARRIVALS_LEFT_OUT_TOTAL, "Requests that were not recorded for rehearsals.")?,
             sessions: gauge(SESSIONS, "Sessions that this node knows.")?,
         })
     }

@@ -1,10 +1,12 @@
 //! What can be set about the ingress.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use orderly_domain::Exclusivity;
 
+use crate::proxies::Proxies;
 use crate::shed::Bounds;
 use crate::throttle::Policy;
 
@@ -23,6 +25,12 @@ pub struct Options {
     pub policy: Policy,
     /// How long people may wait, and how much may wait, where the policy does not say.
     pub shed: Bounds,
+    /// Proxies whose word is taken for where a request comes from. Their own connections are not limited by address.
+    pub trusted_proxies: Proxies,
+    /// Where to record who asks for what, so that policies can be rehearsed on it; nowhere, without it.
+    pub arrivals_file: Option<PathBuf>,
+    /// How large that file may become, in bytes.
+    pub arrivals_bytes_max: u64,
     /// Open connections. Further ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Open connections of one client address. Further ones are closed at once.
@@ -80,6 +88,9 @@ impl Default for Options {
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
             shed: Bounds::default(),
+            trusted_proxies: Proxies::default(),
+            arrivals_file: None,
+            arrivals_bytes_max: 1 << 30,
             connections_max: 20_000,
             connections_per_address_max: 2_000,
             waiters_max: 50_000,
@@ -101,7 +112,7 @@ impl Default for Options {
             position_interval: Duration::from_millis(500),
             sessions_interval: Duration::from_millis(200),
             heartbeat_interval: Duration::from_secs(15),
-            policy_interval: Duration::from_secs(1),
+            policy_interval: Duration::from_millis(500),
             drain_max: Duration::from_secs(10),
         }
     }

@@ -47,13 +47,13 @@ impl Current {
     }
 
     /// Follows the newest stored policy, if it is newer than the one in force.
-    pub(crate) async fn refresh(&self, store: &dyn port::Store) -> port::Result<()> {
+    pub(crate) async fn refresh(&self, store: &dyn port::Store, now: Timestamp) -> port::Result<()> {
         let _changing = self.changing.lock().await;
         let newest = store.policies(1).await?.into_iter().next();
         if let Some(newest) = newest.filter(|newest| newest.version > self.version.load().version) {
             let followed = Policy::from_json(&newest.document)
                 .map_err(|problems| problems.join("; "))
-                .and_then(|policy| self.throttle.swap(policy).map_err(|error| error.to_string()));
+                .and_then(|policy| self.throttle.swap(policy, now).map_err(|error| error.to_string()));
             match followed {
                 Ok(()) => tracing::info!(version = newest.version, author = newest.author, "a new policy is in force"),
                 // It was valid where it was set: this program is the older one. What is in force stays.
@@ -97,20 +97,24 @@ impl Current {
             }
             Err(error) => return Err(Problem::from_read("policy", &error)),
         }
-        self.throttle.swap(policy).map_err(|error| Problem::internal("policy", &error))?;
+        self.throttle.swap(policy, next.set_at).map_err(|error| Problem::internal("policy", &error))?;
         self.version.store(Arc::clone(&next));
         tracing::info!(version = next.version, author, "a new policy is in force");
         Ok(next)
     }
 }
 
-/// Follows policies that other nodes set.
+/// Follows policies that other nodes set, and the schedule of the one in force.
 pub(crate) async fn follow(state: Shared) {
     let mut interval = tokio::time::interval(state.options.policy_interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        if let Err(error) = state.policy.refresh(state.ports.store.as_ref()).await {
+        let now = state.ports.clock.now();
+        if let Some(scheduled) = state.policy.throttle.keep_time(now) {
+            tracing::info!(scheduled = scheduled.join(", "), "the policy's schedule has moved on");
+        }
+        if let Err(error) = state.policy.refresh(state.ports.store.as_ref(), now).await {
             tracing::warn!(%error, "the store could not be asked for a new policy; the one in force stays");
         }
     }
@@ -142,6 +146,9 @@ pub(crate) struct View {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     set_at: Timestamp,
+    /// Of the policy in force: the names of the scheduled limits that hold now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduled: Option<Vec<String>>,
 }
 
 impl View {
@@ -152,12 +159,14 @@ impl View {
             author: version.author.clone(),
             reason: version.reason.clone(),
             set_at: version.set_at,
+            scheduled: None,
         })
     }
 
-    fn respond(version: &PolicyVersion) -> Result<Response, Problem> {
+    fn respond(current: &Current, version: &PolicyVersion) -> Result<Response, Problem> {
         let tag = format!("\"{}\"", version.version);
-        Ok(([(header::ETAG, tag)], Json(Self::of(version)?)).into_response())
+        let view = Self { scheduled: Some(current.throttle.scheduled()), ..Self::of(version)? };
+        Ok(([(header::ETAG, tag)], Json(view)).into_response())
     }
 }
 
@@ -185,7 +194,7 @@ pub(crate) struct SetQuery {
 #[utoipa::path(get, path = "/v1/policy", tag = "ops", security(("bearer" = [])),
     responses((status = 200, description = "The policy in force", body = View)))]
 pub(crate) async fn get(State(state): State<Shared>) -> Result<Response, Problem> {
-    View::respond(&state.policy.version.load())
+    View::respond(&state.policy, &state.policy.version.load())
 }
 
 /// Sets the throttle policy. It is stored, and in force at once: here before the answer, on other nodes within about a
@@ -219,7 +228,7 @@ pub(crate) async fn put(
     }
     let (store, clock) = (state.ports.store.as_ref(), state.ports.clock.as_ref());
     let version = state.policy.set(store, clock, policy, caller.subject.as_str(), reason, expected).await?;
-    View::respond(&version)
+    View::respond(&state.policy, &version)
 }
 
 /// The policies that were set, newest first, at most 1,000.

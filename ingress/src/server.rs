@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::addresses::Addresses;
+use crate::arrivals::Arrivals;
 use crate::auth::{Keys, Verifier};
 use crate::catalogue::Catalogue;
 use crate::connection::{self, Connection};
@@ -57,6 +58,9 @@ pub enum Error {
     /// A metric is registered already.
     #[error("the ingress's metrics cannot be registered; make one server a registry: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Requests cannot be recorded.
+    #[error("the file ingress.arrivals_file cannot be written ({0}); name another, or leave it out")]
+    Arrivals(std::io::Error),
     /// The store cannot be read.
     #[error("the store cannot be read at the start: {0}")]
     Store(#[from] port::Error),
@@ -104,7 +108,13 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
 
         let metrics = Metrics::register(&registry)?;
-        let throttle = Throttle::new(options.policy.clone(), &registry)?;
+        let throttle = Throttle::new(options.policy.clone(), ports.clock.now(), &registry)?;
+        let arrivals = Arrivals::open(
+            options.arrivals_file.as_deref(),
+            options.arrivals_bytes_max,
+            metrics.arrivals_left_out.clone(),
+        )
+        .map_err(Error::Arrivals)?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(State {
             codec,
@@ -115,6 +125,7 @@ impl Server {
             shed: Shed::register(ports.log.partitions(), &registry)?,
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
             window: Window::new(options.idempotency_window),
+            arrivals,
             streams: Streams::new(&options, &metrics),
             metrics,
             registry,
@@ -129,7 +140,7 @@ impl Server {
             // First listen to what happens, then read what has happened: nothing falls between the two.
             let events = state.ports.fanout.subscribe();
             follower::catch_up(&state).await?;
-            state.policy.refresh(state.ports.store.as_ref()).await?;
+            state.policy.refresh(state.ports.store.as_ref(), state.ports.clock.now()).await?;
             background.spawn(follower::follow(Arc::clone(&state), events));
             background.spawn(follower::tell_sessions(Arc::clone(&state)));
             background.spawn(policy::follow(Arc::clone(&state)));
@@ -176,10 +187,16 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     let peer = Peer(peer.ip().to_canonical());
-                    let Some(place) = addresses.take(peer.0) else {
-                        // Dropping the stream closes it.
-                        self.state.metrics.connections_refused.inc();
-                        continue;
+                    let place = if self.state.options.trusted_proxies.trusts(peer.0) {
+                        None
+                    } else {
+                        let place = addresses.take(peer.0);
+                        if place.is_none() {
+                            // Dropping the stream closes it.
+                            self.state.metrics.connections_refused.inc();
+                            continue;
+                        }
+                        place
                     };
                     let state = Arc::clone(&self.state);
                     let connection = Connection::new(state, service.clone(), protocol.clone(), peer, permit, place);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use orderly_domain::breaker::Breakers;
 use orderly_domain::port::{Analytics, Fanout, IntentLog, Pipeline, Store};
@@ -10,6 +11,7 @@ use orderly_domain::{Clock, Partition, Timestamp, ticket};
 use prometheus::Registry;
 use tokio::sync::watch;
 
+use crate::arrivals::Arrivals;
 use crate::auth::Verifier;
 use crate::catalogue::Catalogue;
 use crate::idempotency::Window;
@@ -60,6 +62,7 @@ pub(crate) struct State {
     pub(crate) shed: Shed,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) window: Window,
+    pub(crate) arrivals: Arrivals,
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
     pub(crate) registry: Registry,
@@ -85,9 +88,12 @@ impl State {
         away("store") || self.shed.stands_still(partition, &self.progress, now)
     }
 
-    /// How long people may wait, and how much may wait.
-    pub(crate) const fn bounds(&self) -> Bounds {
-        self.options.shed
+    /// How long people may wait, and how much may wait: as the policy says, else as configured.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.policy.throttle.policy().shed.map_or(self.options.shed, |shed| Bounds {
+            wait_max: Duration::from_millis(shed.wait_max_ms),
+            undecided_max: shed.undecided_max,
+        })
     }
 
     /// Waits until the server stops.
@@ -99,7 +105,7 @@ impl State {
     /// A place among the streams, for a client at this address.
     pub(crate) fn stream_slot(&self, kind: streams::Kind, address: IpAddr) -> Result<streams::Slot, Problem> {
         if self.is_stopping() {
-            return Err(Problem::new(&kind::STOPPING).retry_after(std::time::Duration::from_secs(1)));
+            return Err(Problem::new(&kind::STOPPING).retry_after(Duration::from_secs(1)));
         }
         self.streams.open(kind, address)
     }

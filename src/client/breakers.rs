@@ -36,7 +36,7 @@ pub(crate) async fn list(client: &Client) -> anyhow::Result<()> {
     let response = client.send(client.request(Method::GET, "v1/pipeline")?).await??;
     let Pipeline { breakers } = response.json().await.context(UNREADABLE)?;
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["BREAKER", "STATE", "SINCE", "CALLS", "FAILED", "MEAN", "REFUSED", "CAUSE"]);
     for breaker in breakers {
         let by_hand = if breaker.held == Held::Automatic { "" } else { " (by hand)" };

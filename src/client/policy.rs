@@ -13,6 +13,7 @@ use super::Client;
 use crate::config::read_policy;
 
 const PATH: &str = "v1/policy";
+const HISTORY: &str = "v1/policy/history";
 
 /// A version of the policy, as the server tells it.
 #[derive(Deserialize)]
@@ -56,12 +57,7 @@ pub(crate) async fn get(client: &Client) -> anyhow::Result<()> {
 pub(crate) async fn set(client: &Client, file: &Path, reason: Option<&str>) -> anyhow::Result<()> {
     let policy = read_policy(file)?;
     let replaced = current(client).await?;
-    let change = serde_json::json!({ "policy": policy, "reason": reason.unwrap_or_default() });
-    let tag = format!("\"{}\"", replaced.version);
-    let response = client.send(client.request(Method::PUT, PATH)?.header(IF_MATCH, tag).json(&change)).await??;
-    let set: Version = response.json().await.context("the policy was set, but the server's answer cannot be read")?;
-    writeln!(std::io::stdout().lock(), "in force: {}", set.summary())?;
-    Ok(())
+    put(client, &replaced, &policy, reason.unwrap_or_default()).await
 }
 
 /// Prints what the policy of a file would change.
@@ -77,6 +73,55 @@ pub(crate) async fn diff(client: &Client, file: &Path) -> anyhow::Result<()> {
     } else {
         write!(out, "{}", unified(&current, &policy, &file.display().to_string())?)?;
     }
+    Ok(())
+}
+
+async fn versions(client: &Client) -> anyhow::Result<Vec<Version>> {
+    let response = client.send(client.request(Method::GET, HISTORY)?).await??;
+    response.json().await.context("the server's policies cannot be read; use the orderly of the server's version")
+}
+
+/// Prints who set which policy, when and why, newest first.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub(crate) async fn history(client: &Client) -> anyhow::Result<()> {
+    let versions = versions(client).await?;
+    let mut out = std::io::stdout().lock();
+    if versions.is_empty() {
+        writeln!(out, "no policy was set yet; the configured one is in force")?;
+    }
+    for version in versions {
+        writeln!(out, "{}", version.summary())?;
+    }
+    Ok(())
+}
+
+/// Puts an earlier policy in force again, unless somebody else sets another meanwhile.
+///
+/// # Errors
+/// When there is no such version, or the server cannot be asked.
+pub(crate) async fn rollback(client: &Client, version: Option<u64>, reason: Option<&str>) -> anyhow::Result<()> {
+    let current = current(client).await?;
+    let wanted = match version {
+        Some(wanted) => wanted,
+        None => current.version.checked_sub(1).context("the configured policy is in force; there is none before it")?,
+    };
+    let earlier = versions(client).await?.into_iter().find(|known| known.version == wanted);
+    let earlier = earlier.with_context(|| {
+        format!("there is no version {wanted} to go back to; `orderly policy history` lists those that were set")
+    })?;
+    let reason = reason.map_or_else(|| format!("back to version {wanted}"), str::to_owned);
+    put(client, &current, &earlier.policy, &reason).await
+}
+
+/// Sets a policy in place of `replaced`, and says so.
+async fn put(client: &Client, replaced: &Version, policy: &Policy, reason: &str) -> anyhow::Result<()> {
+    let change = serde_json::json!({ "policy": policy, "reason": reason });
+    let tag = format!("\"{}\"", replaced.version);
+    let response = client.send(client.request(Method::PUT, PATH)?.header(IF_MATCH, tag).json(&change)).await??;
+    let set: Version = response.json().await.context("the policy was set, but the server's answer cannot be read")?;
+    writeln!(std::io::stdout().lock(), "in force: {}", set.summary())?;
     Ok(())
 }
 

@@ -311,6 +311,17 @@ pub(crate) struct Ingress {
     /// store is away, bookings are taken up to here.
     #[config(default = 500_000, env = "ORDERLY_INGRESS__UNDECIDED_MAX")]
     pub undecided_max: u64,
+    /// Proxies in front of this server, addresses or networks (10.0.0.0/8) with commas between them: only theirs is the word
+    /// that is taken, in `Forwarded` or `X-Forwarded-For`, for where a request comes from.
+    #[config(default = "", env = "ORDERLY_INGRESS__TRUSTED_PROXIES")]
+    pub trusted_proxies: String,
+    /// A file to which is written who asks for what, one request a line, also those that are throttled: `orderly policy
+    /// rehearse` takes it. Patients and addresses are hashes in it. Without it, nothing is written.
+    #[config(env = "ORDERLY_INGRESS__ARRIVALS_FILE")]
+    pub arrivals_file: Option<PathBuf>,
+    /// How large that file may become, in bytes.
+    #[config(default = 1_073_741_824, env = "ORDERLY_INGRESS__ARRIVALS_BYTES_MAX")]
+    pub arrivals_bytes_max: u64,
     /// Open connections. Further ones wait in the kernel's queue.
     #[config(default = 20_000, env = "ORDERLY_INGRESS__CONNECTIONS_MAX")]
     pub connections_max: usize,

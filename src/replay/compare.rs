@@ -6,7 +6,8 @@ use orderly_domain::port::Store;
 use orderly_domain::port::store::DecisionRow;
 use orderly_domain::{Offset, Partition, Position, SessionId, Timestamp};
 
-use super::{Span, bar};
+use super::Span;
+use crate::bar::bar;
 
 /// How many records that differ are written out, the first in the log; all are counted.
 pub(super) const SHOWN_MAX: usize = 20;

@@ -6,7 +6,8 @@ use orderly_domain::port::IntentLog;
 use orderly_domain::port::log::Delivery;
 use orderly_sinks::log::sqlite::Import;
 
-use super::{Span, bar};
+use super::Span;
+use crate::bar::bar;
 
 /// Records of one transaction.
 const BATCH: usize = 8_192;

@@ -10,7 +10,7 @@ use orderly_pipeline::{Pipeline, Ports};
 use orderly_sinks::{fanout, ledger, log, store};
 use prometheus::Registry;
 
-use super::bar;
+use crate::bar::bar;
 use crate::config::Config;
 
 /// How often the progress is shown.

@@ -11,7 +11,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use orderly_domain::port::{IntentLog, Store};
 use orderly_domain::{Offset, Partition};
 use tempfile::TempDir;
@@ -128,10 +127,4 @@ impl Folder {
             Self::Temporary(folder) => folder.path(),
         }
     }
-}
-
-/// How far one of the steps is, on stderr where that is a terminal.
-fn bar(records: u64, step: &str) -> anyhow::Result<ProgressBar> {
-    let style = format!("{{elapsed:>4}} {{bar:30}} {{pos}} of {{len}} records {step}, {{eta}} left {{msg}}");
-    Ok(ProgressBar::new(records).with_style(ProgressStyle::with_template(&style)?))
 }

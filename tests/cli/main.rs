@@ -1,5 +1,6 @@
 //! Runs the `orderly` program as people do.
 
+mod breakers;
 mod config;
 mod crash;
 mod distributed;

@@ -29,10 +29,85 @@ fn a_policy_is_read_compared_and_set() {
     let after = output(&mut asked(&["policy", "get"]));
     assert!(after.contains(": release rush\n") && after.contains("burst = 25\n"), "{after}");
 
+    let history = output(&mut asked(&["policy", "history"]));
+    assert!(history.starts_with("version 1, set by amy at ") && history.lines().count() == 1, "{history}");
+    let told = complaint(&mut asked(&["policy", "rollback"]), 1);
+    assert!(told.contains("no version 0 to go back to"), "{told}");
+    fs::write(&file, before.replace("burst = 10\n", "burst = 3\n")).expect("writable");
+    output(&mut asked(&["policy", "set", "policy.toml"]));
+    let back = output(&mut asked(&["policy", "rollback"]));
+    assert!(back.starts_with("in force: version 3") && back.contains("back to version 1"), "{back}");
+    let after = output(&mut asked(&["policy", "get"]));
+    assert!(after.contains("burst = 25\n"), "{after}");
+
     fs::write(&file, "[limits]\npatient = { rate_per_s = 2, burst = 0 }\n").expect("writable");
     let told = complaint(&mut asked(&["policy", "set", "policy.toml"]), 1);
     assert!(told.contains("limits.patient.burst is 0; set 1 to"), "{told}");
     assert_eq!(output(&mut asked(&["policy", "get"])), after, "nothing changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_rehearsed_on_what_was_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("orderly.toml"), "[ingress]\narrivals_file = \"arrivals.ndjson\"\n")
+        .expect("writable");
+    let server = Server::start_with(folder.path(), &["--config", "orderly.toml"]);
+    let (http, url) = (reqwest::Client::new(), server.url());
+    let session_id = loop {
+        let answer = http.get(format!("{url}/v1/sessions")).send().await.expect("an answer");
+        let list: serde_json::Value = answer.json().await.expect("JSON");
+        let sessions = list["sessions"].as_array().expect("a list");
+        if let Some(open) = sessions.iter().find(|session| session["state"] == "open") {
+            break open["session_id"].clone();
+        }
+    };
+    let token = output(orderly(folder.path()).args(["token", "--sub", "ann", "--role", "patient"]));
+    for key in 0..12 {
+        let book = http.post(format!("{url}/v1/bookings")).bearer_auth(token.trim_end());
+        let book = book.header("idempotency-key", format!("key-{key}"));
+        book.json(&serde_json::json!({ "session_id": session_id })).send().await.expect("an answer");
+    }
+    let strict = "[limits]\npatient = { rate_per_s = 0.001, burst = 4 }\n";
+    fs::write(folder.path().join("strict.toml"), strict).expect("writable");
+    let rehearse = |arguments: &[&str]| {
+        let command = ["policy", "rehearse", "strict.toml", "--json", "--data", "data"];
+        let told = output(orderly(folder.path()).args(command).args(arguments));
+        serde_json::from_str::<serde_json::Value>(&told).expect("JSON")
+    };
+    let log = rehearse(&[]);
+    assert_eq!(
+        (&log["version"], &log["in_force"]["arrived"], &log["in_force"]["admitted"]),
+        (&0.into(), &10.into(), &10.into())
+    );
+    assert_eq!(
+        (&log["rehearsed"]["admitted"], &log["rehearsed"]["refused"]["patient"]["requests"]),
+        (&4.into(), &6.into())
+    );
+    let trace = || rehearse(&["--against", "arrivals.ndjson"]);
+    // The recording trails the answers a little.
+    let recorded = std::iter::repeat_with(trace).find(|trace| trace["in_force"]["arrived"] == 12).expect("it arrives");
+    assert_eq!(recorded["in_force"]["refused"]["patient"]["requests"], 2);
+    assert_eq!(recorded["rehearsed"]["refused"]["patient"]["patients"], 1);
+    let text = fs::read_to_string(folder.path().join("arrivals.ndjson")).expect("readable");
+    assert!(!text.contains("ann") && !text.contains("127.0.0.1"), "nobody is recognised: {text}");
+    let table = output(orderly(folder.path()).args(["policy", "rehearse", "strict.toml", "--data", "data"]));
+    assert!(
+        table.contains("throttled by the patient limit") && table.contains("the limits address and client"),
+        "{table}"
+    );
+    let told = complaint(
+        orderly(folder.path()).args([
+            "policy",
+            "rehearse",
+            "strict.toml",
+            "--against",
+            "orderly.toml",
+            "--data",
+            "data",
+        ]),
+        1,
+    );
+    assert!(told.contains("line 1 of orderly.toml is not a recorded request"), "{told}");
 }
 
 #[test]

@@ -77,6 +77,10 @@ pub struct Identity {
     pub subject: PatientId,
     /// What they may do.
     pub roles: Roles,
+    /// The program that asks for them: the token's `azp`, or `client_id`.
+    pub client: Option<String>,
+    /// Their member level: the token's `member_level`.
+    pub level: Option<String>,
     /// From when on the token is good.
     pub not_before: Timestamp,
     /// From when on it is not.

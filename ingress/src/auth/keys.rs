@@ -92,6 +92,10 @@ struct Minted<'a> {
     aud: &'a str,
     sub: &'a str,
     role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azp: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member_level: Option<&'a str>,
     iat: i64,
     nbf: i64,
     exp: i64,
@@ -105,6 +109,30 @@ struct Claims {
     role: Option<String>,
     #[serde(default)]
     roles: Vec<String>,
+    azp: Option<String>,
+    client_id: Option<String>,
+    member_level: Option<String>,
+}
+
+/// What a token is to say.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant<'a> {
+    /// `sub`: for a patient, the patient.
+    pub subject: &'a PatientId,
+    /// `role`.
+    pub role: Role,
+    /// `azp`: the program that asks for them.
+    pub client: Option<&'a str>,
+    /// `member_level`.
+    pub level: Option<&'a str>,
+}
+
+impl<'a> Grant<'a> {
+    /// A subject with a role, and nothing else.
+    #[must_use]
+    pub const fn plain(subject: &'a PatientId, role: Role) -> Self {
+        Self { subject, role, client: None, level: None }
+    }
 }
 
 /// The key by which tokens are verified; a shared secret also signs.
@@ -174,18 +202,20 @@ impl Keys {
         self.signing.is_some()
     }
 
-    /// A token for `subject`, good from `now` for `ttl`.
+    /// A token, good from `now` for `ttl`.
     ///
     /// # Errors
     /// [`Error::VerifyOnly`] when only a public key is known.
-    pub fn mint(&self, subject: &PatientId, role: Role, now: Timestamp, ttl: Duration) -> Result<String, Error> {
+    pub fn mint(&self, grant: Grant<'_>, now: Timestamp, ttl: Duration) -> Result<String, Error> {
         let key = self.signing.as_ref().ok_or(Error::VerifyOnly)?;
         let issued_at = now.as_millis().div_euclid(1_000);
         let claims = Minted {
             iss: &self.names.issuer,
             aud: &self.names.audience,
-            sub: subject.as_str(),
-            role: role.as_str(),
+            sub: grant.subject.as_str(),
+            role: grant.role.as_str(),
+            azp: grant.client,
+            member_level: grant.level,
             iat: issued_at,
             nbf: issued_at,
             exp: issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
@@ -203,7 +233,14 @@ impl Keys {
         let claims = data.map_err(|_| Refused::Invalid)?.claims;
         let roles = claims.role.iter().chain(&claims.roles).filter_map(|name| name.parse().ok()).collect();
         let moment = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1_000));
-        Ok(Identity { subject: claims.sub, roles, not_before: moment(claims.nbf), expires_at: moment(claims.exp) })
+        Ok(Identity {
+            subject: claims.sub,
+            roles,
+            client: claims.azp.or(claims.client_id),
+            level: claims.member_level,
+            not_before: moment(claims.nbf),
+            expires_at: moment(claims.exp),
+        })
     }
 }
 

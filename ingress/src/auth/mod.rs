@@ -5,5 +5,5 @@ mod keys;
 mod verifier;
 
 pub use identity::{Caller, Identity, Role, Roles};
-pub use keys::{Algorithm, Error, Keys, Names, Refused};
+pub use keys::{Algorithm, Error, Grant, Keys, Names, Refused};
 pub(crate) use verifier::Verifier;

@@ -65,7 +65,8 @@ pub(crate) struct Connection {
     protocol: Protocol,
     peer: Peer,
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    /// `None` for a trusted proxy, whose connections are those of many.
+    _place: Option<Place>,
 }
 
 impl Connection {
@@ -75,7 +76,7 @@ impl Connection {
         protocol: Protocol,
         peer: Peer,
         permit: OwnedSemaphorePermit,
-        place: Place,
+        place: Option<Place>,
     ) -> Self {
         state.metrics.connections.inc();
         Self { state, service, protocol, peer, _permit: permit, _place: place }
@@ -92,7 +93,8 @@ impl Connection {
             spoken.store(true, Ordering::Relaxed);
             let paced = (request.version() == Version::HTTP_2).then(|| Arc::clone(&cut));
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(self.peer);
+            let client = self.state.options.trusted_proxies.client(self.peer.0, request.headers());
+            request.extensions_mut().insert(Peer(client));
             let answer = self.service.clone().call(request);
             async move {
                 let answer = answer.await.map_err(|never: Infallible| match never {})?;

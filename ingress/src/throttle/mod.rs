@@ -1,13 +1,15 @@
 //! The throttle: who may ask how often. It follows a [`Policy`] that ops can change while requests pass.
 //!
-//! A request is measured by patient, then address, then doctor, then all together, from the narrowest to the widest, and
-//! costs nothing when it is refused: what the narrower limits gave is given back. So a throttled patient does not use up
-//! the campus, nor a sold-out doctor's crowd the hospital.
+//! A request is measured from the narrowest limit to the widest, and costs nothing when it is refused: what the narrower
+//! limits gave is given back. So a throttled patient does not use up the campus, nor a sold-out doctor's crowd the hospital.
 
 mod cells;
 mod limits;
 mod metrics;
 mod policy;
+mod pools;
+mod rehearsal;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -19,24 +21,41 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock, Reference as _};
-use orderly_domain::{DoctorId, PatientId};
+use orderly_domain::{CampusId, DepartmentId, DoctorId, PatientId, Timestamp};
 
 pub use cells::SHARED_CELLS;
-pub use policy::{BURST, KEYS_MAX, Limits, Policy, RATE_PER_S, Rate};
+use limits::Make;
+pub use policy::{
+    BURST, Day, Exception, KEYS_MAX, Kind, LANES_SHARE_MAX, Lane, Limits, Phase, Phases, Policy, RATE_PER_S, Rate,
+    Scheduled, Shed,
+};
+pub use rehearsal::{Arrival, Refused, Rehearsal, rehearse};
 
 /// How often one of the keyed limits, in turn, forgets the keys that are idle. A limit of 200,000 keys takes some
 /// milliseconds to do so, of the request that finds it due.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Who asks, and for whom.
+/// Who asks, and for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The client's address.
-    pub address: IpAddr,
+    /// The client's address; `None` where it is not known, and then not limited.
+    pub address: Option<IpAddr>,
     /// The patient: the subject of the token.
     pub patient: &'a PatientId,
+    /// The program that asks for the patient, as the token names it.
+    pub client: Option<&'a str>,
+    /// The patient's member level, as the token names it.
+    pub level: Option<&'a str>,
     /// The doctor whose session is asked for.
     pub doctor: &'a DoctorId,
+    /// The session's department.
+    pub department: &'a DepartmentId,
+    /// The session's campus; `None` for a session that is past.
+    pub campus: Option<&'a CampusId>,
+    /// When the session is released; `None` for one that is past.
+    pub release_at: Option<Timestamp>,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// A request that may go on.
@@ -57,11 +76,11 @@ pub struct Allowance {
 
 /// A request that came too early. Nothing was counted against it.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("the {limit} limit of {rate_per_s} requests a second is reached; try again in {} ms", retry_after.as_millis())]
+#[error("the {} limit of {rate_per_s} requests a second is reached; try again in {} ms", limit.as_str(), retry_after.as_millis())]
 pub struct Throttled {
-    /// Which limit: `global`, `address`, `doctor` or `patient`.
-    pub limit: &'static str,
-    /// Requests a second that it allows.
+    /// Which limit.
+    pub limit: Kind,
+    /// Requests a second that it allows, on all nodes together where it is shared.
     pub rate_per_s: f64,
     /// Requests that it allows at once.
     pub burst: u32,
@@ -92,6 +111,7 @@ pub struct Throttle<C: Clock = DefaultClock> {
     next_sweep: AtomicU64,
     sweeps: AtomicUsize,
     metrics: metrics::Metrics,
+    share: Arc<share::Share>,
 }
 
 impl Throttle {
@@ -99,23 +119,29 @@ impl Throttle {
     ///
     /// # Errors
     /// When the policy breaks its rules, or the registry has a throttle already.
-    pub fn new(policy: Policy, registry: &prometheus::Registry) -> Result<Self, Error> {
-        Self::with_clock(policy, registry, DefaultClock::default())
+    pub fn new(policy: Policy, now: Timestamp, registry: &prometheus::Registry) -> Result<Self, Error> {
+        Self::with_clock(policy, now, registry, DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> Throttle<C> {
-    fn with_clock(policy: Policy, registry: &prometheus::Registry, clock: C) -> Result<Self, Error> {
+    fn with_clock(policy: Policy, now: Timestamp, registry: &prometheus::Registry, clock: C) -> Result<Self, Error> {
         policy.validate().map_err(Error::Policy)?;
         let metrics = metrics::Metrics::register(registry)?;
+        let (hasher, share) = (RandomState::new(), Arc::default());
+        let hash = |key: &str| hasher.hash_one(key);
+        let make = Make { clock: &clock, metrics: &metrics, share: &share, hash: &hash };
+        let scheduled = in_force(&policy, now);
+        let limits = ArcSwap::from_pointee(limits::Limits::new(Arc::new(policy), scheduled, None, &make));
         Ok(Self {
-            limits: ArcSwap::from_pointee(limits::Limits::new(Arc::new(policy), None, &clock, &metrics)),
-            hasher: RandomState::new(),
+            limits,
+            hasher,
             start: clock.now(),
             clock,
             next_sweep: AtomicU64::new(nanos(SWEEP_INTERVAL)),
             sweeps: AtomicUsize::new(0),
             metrics,
+            share,
         })
     }
 
@@ -127,7 +153,7 @@ impl<C: Clock + Clone> Throttle<C> {
         let limits = self.limits.load();
         self.sweep_when_due(&limits);
         self.measure(&limits, subject).inspect_err(|throttled| {
-            self.metrics.throttled.with_label_values(&[throttled.limit]).inc();
+            self.metrics.throttled.with_label_values(&[throttled.limit.as_str()]).inc();
         })
     }
 
@@ -135,11 +161,21 @@ impl<C: Clock + Clone> Throttle<C> {
     ///
     /// # Errors
     /// [`Error::Policy`] when it breaks its rules; then nothing changes.
-    pub fn swap(&self, policy: Policy) -> Result<(), Error> {
+    pub fn swap(&self, policy: Policy, now: Timestamp) -> Result<(), Error> {
         policy.validate().map_err(Error::Policy)?;
-        let policy = Arc::new(policy);
-        self.limits.rcu(|before| limits::Limits::new(Arc::clone(&policy), Some(before), &self.clock, &self.metrics));
+        self.follow(&Arc::new(policy), now);
         Ok(())
+    }
+
+    /// Lets what the policy has scheduled begin and end. Returns the names of what holds now, if that has changed.
+    pub fn keep_time(&self, now: Timestamp) -> Option<Vec<String>> {
+        let limits = self.limits.load_full();
+        let scheduled = in_force(&limits.policy, now);
+        if scheduled == limits.scheduled {
+            return None;
+        }
+        self.follow(&limits.policy, now);
+        Some(self.scheduled())
     }
 
     /// The policy in force.
@@ -147,27 +183,59 @@ impl<C: Clock + Clone> Throttle<C> {
         Arc::clone(&self.limits.load().policy)
     }
 
+    /// The names of the policy's scheduled entries that hold.
+    pub fn scheduled(&self) -> Vec<String> {
+        let limits = self.limits.load();
+        let entries = limits.scheduled.iter().filter_map(|index| limits.policy.schedule.get(*index));
+        entries.map(|entry| entry.name.clone()).collect()
+    }
+
+    /// Sets how much of what the policy gives all ingress nodes together is this node's: 0 to 1.
+    pub fn set_share(&self, share: f64) {
+        self.share.set(share);
+        self.metrics.share.set(share);
+    }
+
+    fn follow(&self, policy: &Arc<Policy>, now: Timestamp) {
+        let hash = |key: &str| self.hasher.hash_one(key);
+        let make = Make { clock: &self.clock, metrics: &self.metrics, share: &self.share, hash: &hash };
+        let scheduled = in_force(policy, now);
+        self.limits.rcu(|before| limits::Limits::new(Arc::clone(policy), scheduled.clone(), Some(before), &make));
+    }
+
     fn measure(&self, limits: &limits::Limits<C>, subject: Subject<'_>) -> Result<Admitted, Throttled> {
-        let keyed = [
-            (limits.patient.as_deref(), self.hasher.hash_one(subject.patient.as_str())),
-            (limits.address.as_deref(), self.hasher.hash_one(network(subject.address))),
-            (limits.doctor.as_deref(), self.hasher.hash_one(subject.doctor.as_str())),
+        let phase = subject.release_at.map_or(Phase::After, |at| limits.policy.phases.of(at, subject.now));
+        let text = |text: &str| self.hasher.hash_one(text);
+        // In the order of `Kind::KEYED`.
+        let keys = [
+            Some(text(subject.patient.as_str())),
+            subject.address.map(|address| self.hasher.hash_one(network(address))),
+            Some(text(subject.doctor.as_str())),
+            Some(text(subject.department.as_str())),
+            subject.campus.map(|campus| text(campus.as_str())),
+            subject.client.map(text),
         ];
-        let give_back = |count: usize| {
-            for (limit, key) in &keyed[..count] {
-                limit.inspect(|limit| limit.give_back(*key));
+        let mut drawn = [None; Kind::KEYED.len()];
+        let give_back = |drawn: &[Option<_>]| {
+            for ((tier, key), drawn) in limits.tiers.iter().zip(keys).zip(drawn) {
+                if let (Some(key), Some(drawn)) = (key, *drawn)
+                    && let Some(limit) = tier.of(key, phase)
+                {
+                    limit.give_back(key, drawn);
+                }
             }
         };
-        let mut allowances = [None; 3];
-        for (index, (limit, key)) in keyed.iter().enumerate() {
-            if let Some(limit) = limit {
-                allowances[index] = Some(limit.take(*key).inspect_err(|_| give_back(index))?);
+        for (index, (tier, key)) in limits.tiers.iter().zip(keys).enumerate() {
+            if let Some(key) = key
+                && let Some(limit) = tier.of(key, phase)
+            {
+                drawn[index] = Some(limit.take(key).inspect_err(|_| give_back(&drawn))?);
             }
         }
         if let Some(global) = &limits.global {
-            global.take().inspect_err(|_| give_back(keyed.len()))?;
+            global.take(subject.level).inspect_err(|_| give_back(&drawn))?;
         }
-        Ok(Admitted { patient: allowances[0] })
+        Ok(Admitted { patient: drawn[0].map(|drawn| drawn.allowance) })
     }
 
     /// Sweeps one of the keyed limits, the next each time, when the interval is over.
@@ -178,11 +246,17 @@ impl<C: Clock + Clone> Throttle<C> {
         if now < due || self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        let keyed = [&limits.patient, &limits.address, &limits.doctor];
-        if let Some(limit) = keyed[self.sweeps.fetch_add(1, Ordering::Relaxed) % keyed.len()] {
+        let turn = self.sweeps.fetch_add(1, Ordering::Relaxed);
+        if let Some(limit) = limits.swept.get(turn % limits.swept.len().max(1)) {
             limit.sweep();
         }
     }
+}
+
+/// Which entries of a policy's schedule hold at a moment.
+fn in_force(policy: &Policy, now: Timestamp) -> Vec<usize> {
+    let holds = policy.schedule.iter().enumerate().filter(|(_, entry)| entry.holds(now));
+    holds.map(|(index, _)| index).collect()
 }
 
 fn nanos(duration: Duration) -> u64 {

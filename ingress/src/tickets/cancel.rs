@@ -63,7 +63,7 @@ pub(crate) async fn cancel(
         Problem::new(&kind::SESSION_OVER).detail("A booking can be given back until its session ends.")
     })?;
     let reference = session.session.reference();
-    let allowance = rate_limit::check(&state.policy.throttle, address, patient, &reference.doctor_id)?;
+    let allowance = rate_limit::check(&state, &caller, address, &session.session)?;
     let cancel = Cancel { ticket: ticket.handle.id, patient_id: patient.clone(), session: reference };
     let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Cancel(cancel) };
     let appended = append::durably(&state, &intent, append::Line::Counted).await?;

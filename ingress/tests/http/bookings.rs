@@ -96,7 +96,7 @@ async fn an_unknown_session_is_told_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_patient_is_told_which_limit_and_how_long() {
     let limits = Limits { patient: Some(Rate { rate_per_s: 0.01, burst: 1 }), ..Limits::default() };
-    let policy = Policy { limits, keys_max: 1_000 };
+    let policy = Policy::of(limits);
     let kit = Kit::with(orderly_ingress::Options { policy, ..options() }, keys()).await;
     kit.open(&[session("s1", "li", 5)]).await;
     let first = kit.booking("ann", "k1", "s1").send().await.unwrap();

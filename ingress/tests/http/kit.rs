@@ -10,7 +10,7 @@ use orderly_domain::port::log::Delivery;
 use orderly_domain::port::store::{Advance, Commit};
 use orderly_domain::port::{Fanout as _, IntentLog as _, Store as _};
 use orderly_domain::{Clock, Decision, Fence, Offset, Outcome, Partition, Reason, Timestamp, envelope, ticket};
-use orderly_ingress::auth::{Keys, Names, Role};
+use orderly_ingress::auth::{Grant, Keys, Names, Role};
 use orderly_ingress::{Options, Ports, Server, throttle};
 use orderly_sinks::{analytics, fanout, log, store};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -43,7 +43,7 @@ pub(crate) fn session(id: &str, doctor: &str, capacity: u32) -> Value {
 
 /// No limit: tests ask faster than a person.
 pub(crate) fn unlimited() -> throttle::Policy {
-    throttle::Policy { limits: throttle::Limits::default(), keys_max: 1_000 }
+    throttle::Policy { keys_max: 1_000, ..throttle::Policy::of(throttle::Limits::default()) }
 }
 
 pub(crate) fn options() -> Options {
@@ -153,7 +153,7 @@ impl Kit {
 
     pub(crate) fn token(&self, subject: &str, role: Role) -> String {
         let ttl = Duration::from_secs(3_600);
-        keys().mint(&subject.parse().unwrap(), role, self.clock.now(), ttl).unwrap()
+        keys().mint(Grant::plain(&subject.parse().unwrap(), role), self.clock.now(), ttl).unwrap()
     }
 
     pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use orderly_ingress::auth::{self, Keys, Names, Role};
+use orderly_ingress::auth::{self, Grant, Keys, Names, Role};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -142,7 +142,7 @@ fn keys_that_are_no_good_are_refused() {
     assert!(matches!(pem(auth::Algorithm::HS256, &public), Err(auth::Error::NotAsymmetric)));
     assert!(matches!(pem(auth::Algorithm::EdDSA, "nothing"), Err(auth::Error::Pem { .. })));
     let verifying = pem(auth::Algorithm::EdDSA, &public).unwrap();
-    let minted = verifying.mint(&"ann".parse().unwrap(), Role::Ops, at(NOW), Duration::from_secs(1));
+    let minted = verifying.mint(Grant::plain(&"ann".parse().unwrap(), Role::Ops), at(NOW), Duration::from_secs(1));
     assert!(matches!(minted, Err(auth::Error::VerifyOnly)));
 }
 
