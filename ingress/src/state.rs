@@ -84,7 +84,7 @@ impl State {
     /// Whether outcomes of this partition are late: its line stands still, or this node knows that the store is away. When
     /// they will come is not known then.
     pub(crate) fn is_late(&self, partition: Partition, now: Timestamp) -> bool {
-        let away = |name| self.ports.breakers.get(name).is_some_and(|breaker| !breaker.is_closed());
+        let away = |name| self.ports.breakers.get(name).is_some_and(|breaker| breaker.is_away());
         away("store") || self.shed.stands_still(partition, &self.progress, now)
     }
 

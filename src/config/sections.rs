@@ -266,7 +266,8 @@ pub(crate) struct Breakers {
     /// Milliseconds of the past over which calls are judged.
     #[config(default = 10_000, env = "ORDERLY_BREAKERS__WINDOW_MS")]
     pub window_ms: u64,
-    /// With fewer calls in that time, nothing is concluded from them.
+    /// With fewer calls in that time, nothing is concluded from them, unless they took as long together as that many calls
+    /// of mean_max_ms.
     #[config(default = 5, env = "ORDERLY_BREAKERS__CALLS_MIN")]
     pub calls_min: u32,
     /// A breaker opens when this share of the calls failed: above 0, and 1 at most.

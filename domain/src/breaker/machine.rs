@@ -52,7 +52,8 @@ impl Ended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Closed,
-    Open { until: Timestamp, slow: bool },
+    /// Until when the crowd is refused, and workers, if it did not open for slowness alone.
+    Open { until: Timestamp, workers_until: Timestamp, slow: bool },
     HalfOpen { good: u32, probing: bool, slow: bool },
 }
 
@@ -105,7 +106,9 @@ impl Machine {
         let probe = match (self.held, self.phase) {
             (Held::Open, _) => return Err(self.refuse(self.settings.pause_max)),
             (Held::Closed, _) | (Held::Automatic, Phase::Closed) => false,
-            (Held::Automatic, Phase::Open { until, slow }) if now >= until => {
+            (Held::Automatic, Phase::Open { until, workers_until, slow })
+                if now >= until || (caller == Caller::Worker && !slow && now >= workers_until) =>
+            {
                 self.phase = Phase::HalfOpen { good: 0, probing: true, slow };
                 self.turned(now, State::HalfOpen, Arc::clone(&self.cause));
                 true
@@ -199,19 +202,13 @@ impl Machine {
             return;
         }
         let sum = self.window.sum(now);
-        let seen = sum.calls.saturating_add(u64::try_from(self.under_way).unwrap_or(0));
-        if seen < u64::from(self.settings.calls_min) {
-            return;
-        }
         let Settings { window, failed_share_max, mean_max, .. } = self.settings;
-        if sum.calls >= u64::from(self.settings.calls_min)
-            && share(sum).is_some_and(|share| share >= failed_share_max)
-            && sum.failed > 0
-        {
+        if self.is_enough(sum) && share(sum).is_some_and(|share| share >= failed_share_max) && sum.failed > 0 {
             let (Sum { calls, failed, .. }, window) = (sum, window.as_secs_f64());
             let cause = format!("{failed} of {calls} calls within {window} s failed, the last: {}", self.last_failure);
             self.open(now, false, cause);
-        } else if let Some(mean) = self.mean(now, sum)
+        } else if (self.is_enough(sum) || self.is_enough(self.with_those_under_way(now, sum)))
+            && let Some(mean) = self.mean(now, sum)
             && mean > mean_max
         {
             let (mean, bound) = (mean.as_millis(), mean_max.as_millis());
@@ -219,19 +216,31 @@ impl Machine {
         }
     }
 
+    /// Whether something can be concluded from these calls: they are enough, or took as long together as that many slow
+    /// ones. The few calls of a worker to a dependency that does not answer say as much as the many of a crowd.
+    fn is_enough(&self, sum: Sum) -> bool {
+        let Settings { calls_min, mean_max, .. } = self.settings;
+        sum.calls >= u64::from(calls_min) || u128::from(sum.took_us) >= (mean_max * calls_min).as_micros()
+    }
+
+    /// As if calls that are under way ended now.
+    fn with_those_under_way(&self, now: Timestamp, sum: Sum) -> Sum {
+        let age_us = i128::from(now.as_micros()) * i128::from(self.under_way) - self.began_us;
+        let calls = sum.calls.saturating_add(u64::try_from(self.under_way).unwrap_or(0));
+        Sum { calls, took_us: sum.took_us.saturating_add(u64::try_from(age_us).unwrap_or(0)), ..sum }
+    }
+
     /// The mean of the calls that ended; with those under way, when it is longer with them.
     fn mean(&self, now: Timestamp, sum: Sum) -> Option<Duration> {
-        let ended = sum.took_us.checked_div(sum.calls);
-        let age_us = i128::from(now.as_micros()) * i128::from(self.under_way) - self.began_us;
-        let calls = i128::from(sum.calls) + i128::from(self.under_way);
-        let all = (i128::from(sum.took_us) + age_us).checked_div(calls).and_then(|mean| u64::try_from(mean).ok());
-        ended.max(all).map(Duration::from_micros)
+        let mean = |sum: Sum| sum.took_us.checked_div(sum.calls);
+        mean(sum).max(mean(self.with_those_under_way(now, sum))).map(Duration::from_micros)
     }
 
     fn open(&mut self, now: Timestamp, slow: bool, cause: String) {
         self.openings = self.openings.saturating_add(1);
-        self.opened_total += 1;
-        self.phase = Phase::Open { until: now.plus(self.pause()), slow };
+        self.opened_total += u64::from(self.phase == Phase::Closed);
+        let workers_until = now.plus(self.settings.pause);
+        self.phase = Phase::Open { until: now.plus(self.pause()), workers_until, slow };
         self.anew();
         self.turned(now, State::Open, cause.into());
     }
@@ -260,7 +269,7 @@ impl Machine {
     fn pause(&self) -> Duration {
         let doubled = self.settings.pause.saturating_mul(2_u32.saturating_pow(self.openings.saturating_sub(1)));
         let pause = doubled.min(self.settings.pause_max.max(self.settings.pause));
-        let seed = self.name.bytes().fold(self.opened_total, |seed, byte| mixed(seed ^ u64::from(byte)));
+        let seed = self.name.bytes().fold(self.opened_total ^ u64::from(self.openings), |seed, byte| mixed(seed ^ u64::from(byte)));
         pause + pause.mul_f64(f64::from(u32::try_from(seed % 1_000).unwrap_or(0)) / 4_000.0)
     }
 
@@ -288,6 +297,15 @@ impl Machine {
             (Held::Closed, _) | (Held::Automatic, Phase::Closed) => State::Closed,
             (Held::Automatic, Phase::Open { .. }) => State::Open,
             (Held::Automatic, Phase::HalfOpen { .. }) => State::HalfOpen,
+        }
+    }
+
+    /// Whether it is open or half-open, and not for slowness alone.
+    pub(super) const fn is_away(&self) -> bool {
+        match (self.held, self.phase) {
+            (Held::Open, _) => true,
+            (Held::Closed, _) | (Held::Automatic, Phase::Closed) => false,
+            (Held::Automatic, Phase::Open { slow, .. } | Phase::HalfOpen { slow, .. }) => !slow,
         }
     }
 

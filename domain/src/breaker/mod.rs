@@ -23,14 +23,15 @@ use machine::{Ended, Entered, Machine};
 pub struct Settings {
     /// Over which time calls are judged.
     pub window: Duration,
-    /// With fewer calls in the window, nothing is concluded from them.
+    /// With fewer calls in the window, nothing is concluded from them, unless they took as long together as that many calls
+    /// of `mean_max`.
     pub calls_min: u32,
     /// It opens when this share of the calls failed, above 0 and up to 1.
     pub failed_share_max: f64,
     /// It opens when the mean response time is longer. Calls that are under way count with the time that they took so far.
     pub mean_max: Duration,
-    /// How long it stays open at first. Every bad probe doubles it, and up to a quarter is added so that breakers of many
-    /// nodes do not probe as one.
+    /// How long it stays open at first. Every bad probe doubles it for the crowd, and up to a quarter is added so that
+    /// breakers do not probe as one.
     pub pause: Duration,
     /// The longest that it stays open, before what is added.
     pub pause_max: Duration,
@@ -107,7 +108,7 @@ pub struct Snapshot {
     pub failed_share: Option<f64>,
     /// The mean response time of calls in the window and, where that makes it longer, of those under way.
     pub mean: Option<Duration>,
-    /// Times that it opened.
+    /// Times that it opened after it was closed.
     pub opened_total: u64,
     /// Calls that it refused.
     pub refused_total: u64,
@@ -125,14 +126,18 @@ pub struct Change {
 /// What hears of every change of state. It must return quickly: callers wait for it.
 pub type Listener = fn(name: &'static str, change: &Change);
 
+const CLOSED: u8 = 0;
+const SLOW: u8 = 1;
+const AWAY: u8 = 2;
+
 /// A breaker that calls share. Its lock is held for some dozen instructions a call.
 pub struct Breaker {
     name: &'static str,
     clock: Arc<dyn Clock>,
     listener: Option<Listener>,
     machine: Mutex<Machine>,
-    /// The state after the last call, to be read without the lock.
-    state: AtomicU8,
+    /// How it was after the last call, to be read without the lock: `CLOSED`, `SLOW` or `AWAY`.
+    after: AtomicU8,
 }
 
 impl std::fmt::Debug for Breaker {
@@ -146,7 +151,7 @@ impl Breaker {
     #[must_use]
     pub fn new(name: &'static str, settings: Settings, clock: Arc<dyn Clock>, listener: Option<Listener>) -> Self {
         let machine = Mutex::new(Machine::new(name, settings, clock.now()));
-        Self { name, clock, listener, machine, state: AtomicU8::new(0) }
+        Self { name, clock, listener, machine, after: AtomicU8::new(CLOSED) }
     }
 
     /// What it guards.
@@ -158,7 +163,14 @@ impl Breaker {
     /// Whether it was closed after the last call. Costs one load.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == 0
+        self.after.load(Ordering::Relaxed) == CLOSED
+    }
+
+    /// Whether what it guards was away after the last call: it is open or half-open, and not for slowness alone. Costs one
+    /// load.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.after.load(Ordering::Relaxed) == AWAY
     }
 
     /// Makes a call, unless the breaker refuses it.
@@ -198,7 +210,12 @@ impl Breaker {
         let mut machine = self.lock();
         let answer = work(&mut machine);
         let change = machine.take_change();
-        self.state.store(machine.state() as u8, Ordering::Relaxed);
+        let after = match machine.state() {
+            State::Closed => CLOSED,
+            _ if machine.is_away() => AWAY,
+            State::HalfOpen | State::Open => SLOW,
+        };
+        self.after.store(after, Ordering::Relaxed);
         drop(machine);
         if let (Some(change), Some(listener)) = (change, self.listener) {
             listener(self.name, &change);

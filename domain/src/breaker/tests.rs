@@ -108,6 +108,29 @@ fn calls_without_an_answer_open_it_before_they_end() {
     assert_eq!(kit.state(), State::Open, "what began before says nothing about the present");
 }
 
+/// A worker has one call in flight: it would take a long time to gather five that fail after a long timeout.
+#[test]
+fn one_call_that_does_not_answer_is_enough_and_failures_tell_that_it_is_away() {
+    let kit = kit();
+    let call = kit.enter(Caller::Worker).expect("closed");
+    kit.clock.advance(MS * 3_999);
+    assert_eq!(kit.state(), State::Closed);
+    kit.clock.advance(MS);
+    assert_eq!(kit.state(), State::Open);
+    assert!(!kit.breaker.is_closed() && !kit.breaker.is_away(), "as far as is known it is only slow");
+    drop(call);
+    let timeout = || Err(Error::MayHaveHappened("no answer".into()));
+    assert!(kit.call(Caller::Worker, MS * 5_000, &timeout()));
+    assert!(kit.breaker.is_away());
+    let mut tried = 0;
+    for _ in 0..30 {
+        kit.clock.advance(MS * 100);
+        tried += u32::from(kit.call(Caller::Worker, MS, &timeout()));
+    }
+    assert!((2..=3).contains(&tried), "a worker probes once a second, however long it lasts: {tried}");
+    assert_eq!(kit.breaker.snapshot().opened_total, 1, "it was not closed meanwhile");
+}
+
 #[test]
 fn callers_who_go_away_early_are_no_failures() {
     let kit = kit();

@@ -7,7 +7,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Gauge by `dependency`: 0 while its breaker is closed, 1 half-open, 2 open.
 pub const BREAKER_STATE: &str = "orderly_breaker_state";
-/// Counter by `dependency`: times that its breaker opened.
+/// Counter by `dependency`: times that its breaker opened after it was closed.
 pub const BREAKER_OPENED_TOTAL: &str = "orderly_breaker_opened_total";
 /// Counter by `dependency`: calls that its breaker refused.
 pub const BREAKER_REFUSED_TOTAL: &str = "orderly_breaker_refused_total";
