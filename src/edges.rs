@@ -5,13 +5,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use orderly_domain::breaker::Breakers;
 use orderly_domain::clock::{Clock, Steady};
-use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Store, Turn};
+use orderly_domain::port::{Analytics, Fanout, Feed, IntentLog, Ledger, Peers, Store, Turn};
 use orderly_sinks::guarded::Guards;
-use orderly_sinks::{analytics, fanout, feed, ledger, log, store};
+use orderly_sinks::{analytics, fanout, feed, ledger, log, peers, store};
 use prometheus::Registry;
 
 use crate::config::{Config, Profile};
-use crate::serve::Roles;
+use crate::serve::{Roles, owner};
 
 /// The adapters, opened.
 pub(crate) struct Edges {
@@ -26,6 +26,8 @@ pub(crate) struct Edges {
     pub turn: Option<Arc<dyn Turn>>,
     /// The breakers before log, ledger, store and analytics.
     pub breakers: Breakers,
+    /// The other ingress nodes, where this is one of several.
+    pub peers: Option<Arc<dyn Peers>>,
     kept: Kept,
 }
 
@@ -113,6 +115,7 @@ impl Edges {
             feeds: vec![Arc::clone(&analytics) as _],
             turn: None,
             breakers: guards.breakers(),
+            peers: None,
             analytics,
             kept: Kept::Embedded(log),
         })
@@ -142,6 +145,11 @@ impl Edges {
             feeds.push(Arc::clone(&feed) as _);
             events = Some(feed);
         }
+        let peers = if roles.ingress {
+            Some(Arc::new(peers::redis::Peers::new(config.redis_peers_options(owner()?))?) as _)
+        } else {
+            None
+        };
         Ok(Self {
             log: guards.log(Arc::clone(&log) as _),
             ledger: guards.ledger(Arc::new(ledger)),
@@ -150,6 +158,7 @@ impl Edges {
             feeds,
             turn,
             breakers: guards.breakers(),
+            peers,
             analytics,
             kept: Kept::Distributed { log, events },
         })

@@ -81,6 +81,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         analytics: Arc::clone(&edges.analytics),
         pipeline: state.clone(),
         breakers: edges.breakers.clone(),
+        peers: edges.peers.clone(),
         clock: Arc::clone(&clock) as _,
     };
     let options = orderly_ingress::Options { operations_only: !roles.ingress, ..config.ingress_options(demo)? };

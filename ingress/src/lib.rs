@@ -23,6 +23,7 @@ mod openapi;
 mod ops;
 mod options;
 mod pages;
+mod peers;
 mod pipeline;
 mod policy;
 mod progress;

@@ -44,6 +44,8 @@ pub const THROTTLED_TOTAL: &str = "orderly_ingress_throttled_total";
 pub const THROTTLE_KEYS: &str = "orderly_ingress_throttle_keys";
 /// Counter: requests that were not recorded in `ingress.arrivals_file`, because it was full or slow.
 pub const ARRIVALS_LEFT_OUT_TOTAL: &str = "orderly_ingress_arrivals_left_out_total";
+/// Gauge: ingress nodes that this one knows of, with itself; 0 where there is only one.
+pub const NODES: &str = "orderly_ingress_nodes";
 /// Gauge: this node's share, 0 to 1, of the limits that hold for all ingress nodes together.
 pub const THROTTLE_SHARE_RATIO: &str = "orderly_ingress_throttle_share_ratio";
 /// Counter by `limit`: requests whose key shared an allowance, because the limit had `keys_max` keys already.
@@ -74,6 +76,7 @@ pub(crate) struct Metrics {
     pub(crate) panics: IntCounter,
     pub(crate) sessions: IntGauge,
     pub(crate) arrivals_left_out: IntCounter,
+    pub(crate) nodes: IntGauge,
 }
 
 impl Metrics {
@@ -129,6 +132,7 @@ impl Metrics {
             gaps: counter(GAPS_TOTAL, "Times that this node missed published decisions and read the store.")?,
             retries: counter(RETRIES_TOTAL, "Retries that were answered without a new record.")?,
             panics: counter(PANICS_TOTAL, "Requests whose handler panicked.")?,
+            nodes: gauge(NODES, "Ingress nodes among which shared limits are divided.")?,
             arrivals_left_out: counter(ARRIVALS_LEFT_OUT_TOTAL, "Requests that were not recorded for rehearsals.")?,
             sessions: gauge(SESSIONS, "Sessions that this node knows.")?,
         })

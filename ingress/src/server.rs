@@ -30,7 +30,7 @@ use crate::state::{Ports, Shared, State};
 use crate::streams::Streams;
 use crate::throttle::{self, Throttle};
 use crate::waiters::Waiters;
-use crate::{follower, openapi};
+use crate::{follower, openapi, peers};
 
 /// How long to wait after a connection could not be accepted, for instance because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -144,6 +144,7 @@ impl Server {
             background.spawn(follower::follow(Arc::clone(&state), events));
             background.spawn(follower::tell_sessions(Arc::clone(&state)));
             background.spawn(policy::follow(Arc::clone(&state)));
+            background.spawn(peers::share(Arc::clone(&state)));
         }
         Ok(Self { listener, address, state, stop, background })
     }
@@ -219,5 +220,6 @@ impl Server {
         }
         serving.shutdown().await;
         self.background.shutdown().await;
+        peers::leave(&self.state).await;
     }
 }

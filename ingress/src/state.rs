@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use orderly_domain::breaker::Breakers;
-use orderly_domain::port::{Analytics, Fanout, IntentLog, Pipeline, Store};
+use orderly_domain::port::{Analytics, Fanout, IntentLog, Peers, Pipeline, Store};
 use orderly_domain::{Clock, Partition, Timestamp, ticket};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -39,6 +39,8 @@ pub struct Ports {
     pub pipeline: Option<Arc<dyn Pipeline>>,
     /// The breakers that guard them, and others of this process.
     pub breakers: Breakers,
+    /// The other ingress nodes, where there may be some.
+    pub peers: Option<Arc<dyn Peers>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

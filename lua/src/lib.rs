@@ -36,6 +36,10 @@ script!(
     TAKE, "take", 2
 );
 script!(
+    /// Divides what all ingress nodes may let in: `commands/share-1.lua`.
+    SHARE, "share", 1
+);
+script!(
     /// Takes a member out of a group: `commands/leave-1.lua`.
     LEAVE, "leave", 1
 );

@@ -1,4 +1,5 @@
-//! The adapters of Orderly's edges: the intent log, the ledger, the store, analytics and the fan-out. One folder each
+//! The adapters of Orderly's edges: the intent log, the ledger, the store, analytics, the fan-out and the
+//! meeting of ingress nodes. One folder each
 //! adapter; every adapter of a port runs that port's conformance suite in `tests/conformance`.
 
 pub mod analytics;
@@ -9,6 +10,7 @@ mod kafka;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+pub mod peers;
 mod redis;
 mod sqlite;
 pub mod store;

@@ -96,6 +96,16 @@ impl Config {
         }
     }
 
+    /// The meeting of ingress nodes, in Redis.
+    pub(crate) fn redis_peers_options(&self, node: String) -> orderly_sinks::peers::redis::Options {
+        orderly_sinks::peers::redis::Options {
+            urls: self.redis_urls(),
+            response_timeout: Duration::from_millis(self.redis.timeout_ms),
+            node,
+            ..Default::default()
+        }
+    }
+
     fn redis_urls(&self) -> Vec<String> {
         self.redis.urls.split(',').map(|url| url.trim().to_owned()).collect()
     }

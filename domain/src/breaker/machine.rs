@@ -53,8 +53,16 @@ impl Ended {
 enum Phase {
     Closed,
     /// Until when the crowd is refused, and workers, if it did not open for slowness alone.
-    Open { until: Timestamp, workers_until: Timestamp, slow: bool },
-    HalfOpen { good: u32, probing: bool, slow: bool },
+    Open {
+        until: Timestamp,
+        workers_until: Timestamp,
+        slow: bool,
+    },
+    HalfOpen {
+        good: u32,
+        probing: bool,
+        slow: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -269,7 +277,10 @@ impl Machine {
     fn pause(&self) -> Duration {
         let doubled = self.settings.pause.saturating_mul(2_u32.saturating_pow(self.openings.saturating_sub(1)));
         let pause = doubled.min(self.settings.pause_max.max(self.settings.pause));
-        let seed = self.name.bytes().fold(self.opened_total ^ u64::from(self.openings), |seed, byte| mixed(seed ^ u64::from(byte)));
+        let seed = self
+            .name
+            .bytes()
+            .fold(self.opened_total ^ u64::from(self.openings), |seed, byte| mixed(seed ^ u64::from(byte)));
         pause + pause.mul_f64(f64::from(u32::try_from(seed % 1_000).unwrap_or(0)) / 4_000.0)
     }
 

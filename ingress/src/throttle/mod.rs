@@ -111,6 +111,8 @@ pub struct Throttle<C: Clock = DefaultClock> {
     next_sweep: AtomicU64,
     sweeps: AtomicUsize,
     metrics: metrics::Metrics,
+    /// Requests that were measured.
+    asked: AtomicU64,
     share: Arc<share::Share>,
 }
 
@@ -141,6 +143,7 @@ impl<C: Clock + Clone> Throttle<C> {
             next_sweep: AtomicU64::new(nanos(SWEEP_INTERVAL)),
             sweeps: AtomicUsize::new(0),
             metrics,
+            asked: AtomicU64::new(0),
             share,
         })
     }
@@ -150,6 +153,7 @@ impl<C: Clock + Clone> Throttle<C> {
     /// # Errors
     /// The first limit that it is beyond of; then it has cost nothing.
     pub fn check(&self, subject: Subject<'_>) -> Result<Admitted, Throttled> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let limits = self.limits.load();
         self.sweep_when_due(&limits);
         self.measure(&limits, subject).inspect_err(|throttled| {
@@ -188,6 +192,11 @@ impl<C: Clock + Clone> Throttle<C> {
         let limits = self.limits.load();
         let entries = limits.scheduled.iter().filter_map(|index| limits.policy.schedule.get(*index));
         entries.map(|entry| entry.name.clone()).collect()
+    }
+
+    /// How many requests were measured since the start, whatever became of them.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Sets how much of what the policy gives all ingress nodes together is this node's: 0 to 1.

@@ -107,6 +107,7 @@ pub(crate) fn switched(ports: orderly_ingress::Ports, switches: &Arc<Switches>) 
         store: Arc::new(Switched { store: ports.store, switches: switches() }),
         fanout: Arc::new(Ending { fanout: ports.fanout, switches: switches() }),
         pipeline: Some(Arc::new(Told(switches()))),
+        peers: None,
         ..ports
     }
 }

@@ -117,6 +117,7 @@ impl Kit {
             analytics: Arc::new(analytics),
             pipeline: None,
             breakers: orderly_domain::breaker::Breakers::default(),
+            peers: None,
             clock: Arc::clone(&clock) as _,
         };
         let codec = ticket::Codec::new(ticket::Key::new(1, SECRET).unwrap(), vec![]);

@@ -134,6 +134,7 @@ async fn an_address_in_use_is_named() {
         analytics: std::sync::Arc::new(analytics),
         pipeline: None,
         breakers: orderly_domain::breaker::Breakers::default(),
+        peers: None,
         clock: std::sync::Arc::clone(&kit.clock) as _,
     };
     let codec = orderly_domain::ticket::Codec::new(orderly_domain::ticket::Key::new(1, SECRET).unwrap(), vec![]);

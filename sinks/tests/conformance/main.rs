@@ -6,5 +6,6 @@ mod feed;
 mod guarded;
 mod ledger;
 mod log;
+mod peers;
 mod redis;
 mod store;

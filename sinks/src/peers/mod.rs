@@ -1,0 +1,3 @@
+//! Ingress nodes that know of each other.
+
+pub mod redis;
