@@ -42,7 +42,8 @@ pub(crate) enum Command {
     /// Run only what decides (distributed profile)
     #[command(after_help = "Example:
   orderly pipeline --config orderly.toml --listen 127.0.0.1:8081
-      Any number of them share the log's partitions. It listens for /healthz, /readyz, /metrics and /v1/pipeline.")]
+      Any number of them share the log's partitions. It listens for /healthz, /readyz, /metrics,
+      /v1/pipeline and /v1/breakers/NAME.")]
     Pipeline(Node),
 
     /// Run only what carries decisions to analytics and to the topic of events (distributed profile)
