@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use axum::Json;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -19,6 +18,9 @@ use crate::problem::{Problem, kind};
 use crate::request::{self, Peer};
 use crate::state::Shared;
 use crate::{rate_limit, sessions, tickets};
+
+/// Room for most answers, so that it is made once.
+const VIEW_BYTES: usize = 1_024;
 
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -95,8 +97,11 @@ pub(crate) async fn create(
     let decided = wait.is_some() && view.is_decided();
     let status = if decided { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = HeaderValue::try_from(tickets::path(&ticket.text));
-    let mut response = (status, Json(view)).into_response();
+    let mut body = Vec::with_capacity(VIEW_BYTES);
+    serde_json::to_writer(&mut body, &view).map_err(|error| Problem::internal("booking", &error))?;
+    let mut response = (status, body).into_response();
     let answered = response.headers_mut();
+    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answered.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answered.insert(header::LOCATION, location.expect("a ticket is url-safe text"));
     if wait.is_some() {

@@ -9,6 +9,7 @@ mod process;
 mod produce;
 mod report;
 mod servers;
+mod throttle;
 mod topic;
 
 use std::borrow::Cow;
@@ -18,11 +19,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::oneshot;
 
 use accept::Crowd;
 pub use bare::serve as serve_bare;
 pub use report::{Memory, Ratio, Report, Wait};
 use servers::Servers;
+pub use throttle::Checks;
 
 /// What is measured, and how long.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,7 +52,7 @@ pub struct Options {
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// Measure these paths alone, with commas between them
-    #[arg(long, value_delimiter = ',', default_value = "accept,decide,produce,topic,admit")]
+    #[arg(long, value_delimiter = ',', default_value = "accept,decide,throttle,produce,topic,admit")]
     pub only: Vec<Path>,
     /// Connections that send bookings
     #[arg(long, default_value_t = 512)]
@@ -66,6 +69,8 @@ pub enum Path {
     Accept,
     /// From a filled log to committed decisions
     Decide,
+    /// What the throttle costs
+    Throttle,
     /// Distributed: bookings over HTTP into Kafka, and what their patients wait
     Produce,
     /// Distributed: from a filled topic to decisions committed in PostgreSQL
@@ -94,6 +99,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     if wanted(&[Path::Decide]) {
         run.say(format!("deciding {} intents from a filled log", options.intents));
         run.report.rates.push(decide::measure(options.intents).await?);
+    }
+    if wanted(&[Path::Throttle]) {
+        run.throttle().await?;
     }
     if wanted(&[Path::Admit, Path::Topic, Path::Produce]) {
         run.say("starting Kafka, Redis and PostgreSQL");
@@ -170,6 +178,37 @@ impl Run<'_> {
         sent += accept::send(&server.url, connections, tickets.saturating_sub(sent), &crowd).await?;
         let late = Memory { tickets: sent, resident_bytes: server.resident_bytes()? };
         self.report.memory = Some((early, late));
+        Ok(())
+    }
+
+    /// A check by itself; and bookings under every kind of limit, swapped meanwhile, beside bookings under none.
+    async fn throttle(&mut self) -> anyhow::Result<()> {
+        self.say("a million keys in the throttle");
+        self.report.checks = Some(throttle::checks()?);
+        let Options { connections, rounds, .. } = *self.options;
+        let server = process::orderly(&self.program).await?;
+        let crowd = Crowd::gather(&server.url).await?;
+        let (mut limited, mut unlimited) = (Vec::new(), Vec::new());
+        for round in 1..=rounds {
+            self.say(format!("round {round}: no limits, under full load"));
+            throttle::set(&server, &throttle::open()).await?;
+            unlimited.push(accept::saturate(&server.url, connections, self.length(), &crowd).await?.rate_per_s);
+            self.say(format!("round {round}: every kind of limit, swapped twice a second, under full load"));
+            throttle::set(&server, &throttle::closed()).await?;
+            let (stop, stopped) = oneshot::channel();
+            let load = async {
+                let accepted = accept::saturate(&server.url, connections, self.length(), &crowd).await;
+                // Nobody waits for it when a swap has failed.
+                let _ = stop.send(());
+                accepted
+            };
+            let (accepted, swapped) = tokio::try_join!(load, throttle::swap(&server, stopped))?;
+            anyhow::ensure!(swapped > 0, "no policy was swapped under load; use a longer --seconds");
+            limited.push(accepted.rate_per_s);
+        }
+        let (what, beside) = ("202s a second, limited, policy swapped", "no limits");
+        let (value, limit) = (median(limited)?, median(unlimited)?);
+        self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.95) });
         Ok(())
     }
 

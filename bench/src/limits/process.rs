@@ -30,13 +30,18 @@ pub(super) struct Server {
 impl Server {
     /// Its resident memory, in bytes.
     pub(super) fn resident_bytes(&self) -> anyhow::Result<u64> {
-        let read = || {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
-        };
-        read().context("the server's memory cannot be read")
+        resident_bytes(&self.child.id().context("the server has ended")?.to_string())
     }
+}
+
+/// A process's resident memory, in bytes; `self` is this one.
+pub(super) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
+    let read = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+    };
+    read().with_context(|| format!("the memory of process {process} cannot be read"))
 }
 
 /// `orderly serve --demo` on a folder of its own.

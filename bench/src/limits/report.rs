@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::throttle::Checks;
 use crate::latency::Summary;
 use crate::machine;
 
@@ -61,6 +62,8 @@ pub struct Report {
     pub rates: Vec<Ratio>,
     /// What patients wait at half of the highest rate.
     pub waits: Vec<Wait>,
+    /// What a check of the throttle costs.
+    pub checks: Option<Checks>,
     /// The embedded server's memory, early and late.
     pub memory: Option<(Memory, Memory)>,
 }
@@ -72,6 +75,7 @@ impl Report {
             command: machine::command(),
             rates: Vec::new(),
             waits: Vec::new(),
+            checks: None,
             memory: None,
         }
     }
@@ -96,6 +100,11 @@ impl Report {
             let beside = format!("at {rate_per_s:.0} bookings/s, {} followed", latency.count);
             let goal = format!("p99 ≤ {goal_p99_ms:.0} ms");
             table.add_row([*what, &shown, &beside, "", &goal, verdict(latency.p99_ms <= *goal_p99_ms)]);
+        }
+        if let Some(Checks { keys, resident_bytes, p50_ns, p99_ns }) = self.checks {
+            let shown = format!("p50 {p50_ns} ns, p99 {p99_ns} ns");
+            let beside = format!("{keys} keys in {:.0} MiB", resident_bytes as f64 / 1_048_576.0);
+            table.add_row(["a check of every limit", &shown, &beside, "", "p99 < 2000 ns", verdict(p99_ns < 2_000)]);
         }
         if let Some((early, late)) = self.memory {
             let mib = |memory: Memory| memory.resident_bytes as f64 / 1_048_576.0;
