@@ -109,6 +109,10 @@ contend for, one appointment per patient, goes to whoever asks first. `orderly c
   orderly token --sub patient-1 --role patient --ttl 8h --data /var/lib/orderly")]
     Token(Token),
 
+    /// Make certificates to try TLS with
+    #[command(subcommand)]
+    Certs(Certs),
+
     /// Check the configuration, or print it
     #[command(after_help = "Examples:
   orderly config --print > orderly.toml
@@ -424,6 +428,23 @@ pub(crate) struct Token {
     /// How long it is good: 90s, 30m, 8h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub ttl: std::time::Duration,
+}
+
+/// Commands of `orderly certs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Certs {
+    /// Make a certificate for this machine that nobody but you trusts
+    #[command(after_help = "Example:
+  orderly certs dev --out certs
+  ORDERLY_TLS__CERTIFICATE_FILE=certs/certificate.pem ORDERLY_TLS__KEY_FILE=certs/key.pem orderly serve --demo
+  curl --cacert certs/certificate.pem https://localhost:8080/healthz
+
+It is good for localhost and the loopback addresses. Run it again for a new one: a server that runs takes it over.")]
+    Dev {
+        /// The folder to write certificate.pem and key.pem to; it is made when it is missing
+        #[arg(long, value_name = "DIR", default_value = "certs")]
+        out: PathBuf,
+    },
 }
 
 /// Options of `orderly config`.

@@ -147,16 +147,21 @@ fn random() -> anyhow::Result<String> {
     Ok(STANDARD.encode(secret))
 }
 
-/// Writes a file that only its owner can read, unless there is one. It appears complete or not at all.
+/// Writes a file that only its owner can read, unless there is one.
 fn create_when_missing(path: &Path, content: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
+    if path.exists() { Ok(()) } else { write_private(path, &content()?) }
+}
+
+/// Writes a file that only its owner can read, in place of any before it. It appears complete or not at all.
+///
+/// # Errors
+/// When its folder cannot be written.
+pub(crate) fn write_private(path: &Path, content: &str) -> anyhow::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let write = |content: String| -> std::io::Result<()> {
+    let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(&folder)?;
         let draft = path.with_extension("draft");
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
@@ -165,8 +170,7 @@ fn create_when_missing(path: &Path, content: impl FnOnce() -> anyhow::Result<Str
         std::fs::rename(&draft, path)?;
         std::fs::File::open(&folder)?.sync_all()
     };
-    write(content()?)
-        .with_context(|| format!("{} cannot be made; check that the folder can be written", path.display()))
+    write().with_context(|| format!("{} cannot be made; check that the folder can be written", path.display()))
 }
 
 #[cfg(test)]

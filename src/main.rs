@@ -1,6 +1,7 @@
 //! `orderly`: the command line, and the only place where everything is wired.
 
 mod bar;
+mod certs;
 mod check;
 mod cli;
 mod client;
@@ -22,7 +23,7 @@ use orderly_domain::breaker::Held;
 use orderly_domain::clock::{Clock as _, System};
 use orderly_ingress::auth::Grant;
 
-use cli::{Breakers, Cli, Command, Policy, Sessions};
+use cli::{Breakers, Certs, Cli, Command, Policy, Sessions};
 use client::Client;
 use config::Config;
 use serve::Roles;
@@ -105,6 +106,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let token = keys.mint(grant, System.now(), command.ttl)?;
             writeln!(std::io::stdout().lock(), "{token}")?;
         }
+        Command::Certs(Certs::Dev { out }) => certs::dev(&out)?,
         Command::Config(command) => {
             let config = configured(&command.source)?;
             let mut out = std::io::stdout().lock();

@@ -197,7 +197,8 @@ async fn until_set(mut flag: watch::Receiver<bool>) {
 fn announce(server: &Server, config: &Config, demo: bool) -> anyhow::Result<()> {
     let (address, data) = (server.local_addr(), config.data.display());
     let mut out = std::io::stdout().lock();
-    writeln!(out, "orderly listens on http://{address}, data in {data}")?;
+    let scheme = if config.tls.certificate_file.is_some() { "https" } else { "http" };
+    writeln!(out, "orderly listens on {scheme}://{address}, data in {data}")?;
     if demo {
         writeln!(
             out,

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod metrics;
 pub mod problem;
 pub mod throttle;
+pub mod tls;
 
 mod addresses;
 mod append;

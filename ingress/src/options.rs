@@ -9,6 +9,7 @@ use orderly_domain::Exclusivity;
 use crate::proxies::Proxies;
 use crate::shed::Bounds;
 use crate::throttle::Policy;
+use crate::tls;
 
 /// Settings of the HTTP server. Every limit is a maximum that the process never exceeds.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Options {
     pub policy: Policy,
     /// How long people may wait, and how much may wait, where the policy does not say.
     pub shed: Bounds,
+    /// Certificates, to speak TLS; without them it is plain HTTP.
+    pub tls: Option<tls::Files>,
     /// Proxies whose word is taken for where a request comes from. Their own connections are not limited by address.
     pub trusted_proxies: Proxies,
     /// Where to record who asks for what, so that policies can be rehearsed on it; nowhere, without it.
@@ -88,6 +91,7 @@ impl Default for Options {
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
             shed: Bounds::default(),
+            tls: None,
             trusted_proxies: Proxies::default(),
             arrivals_file: None,
             arrivals_bytes_max: 1 << 30,

@@ -29,6 +29,7 @@ use crate::shed::Shed;
 use crate::state::{Ports, Shared, State};
 use crate::streams::Streams;
 use crate::throttle::{self, Throttle};
+use crate::tls::{self, Tls};
 use crate::waiters::Waiters;
 use crate::{follower, openapi, peers};
 
@@ -58,6 +59,9 @@ pub enum Error {
     /// A metric is registered already.
     #[error("the ingress's metrics cannot be registered; make one server a registry: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The certificates cannot be used.
+    #[error("the certificates cannot be used: {0}; `orderly certs dev` makes some to try it with")]
+    Tls(#[from] tls::Error),
     /// Requests cannot be recorded.
     #[error("the file ingress.arrivals_file cannot be written ({0}); name another, or leave it out")]
     Arrivals(std::io::Error),
@@ -117,6 +121,7 @@ impl Server {
         .map_err(Error::Arrivals)?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(State {
+            tls: options.tls.clone().map(Tls::open).transpose()?,
             codec,
             verifier: Verifier::new(keys, options.tokens_cached_max),
             policy: Current::new(throttle, ports.clock.now()),
@@ -135,6 +140,14 @@ impl Server {
             options,
         });
         let mut background = JoinSet::new();
+        if state.tls.is_some() {
+            let state = Arc::clone(&state);
+            background.spawn(async move {
+                if let Some(tls) = &state.tls {
+                    tls.follow().await;
+                }
+            });
+        }
         // Who takes no requests has nobody to tell, and needs neither sessions nor a policy.
         if !state.options.operations_only {
             // First listen to what happens, then read what has happened: nothing falls between the two.

@@ -22,6 +22,7 @@ use crate::problem::{Problem, kind};
 use crate::progress::Progress;
 use crate::shed::{Bounds, Shed};
 use crate::streams::{self, Streams};
+use crate::tls::Tls;
 use crate::waiters::Waiters;
 
 /// The edges that the ingress reaches through.
@@ -56,6 +57,7 @@ pub(crate) type Shared = Arc<State>;
 pub(crate) struct State {
     pub(crate) options: Options,
     pub(crate) ports: Ports,
+    pub(crate) tls: Option<Tls>,
     pub(crate) codec: ticket::Codec,
     pub(crate) verifier: Verifier,
     pub(crate) policy: Current,

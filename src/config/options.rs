@@ -96,6 +96,21 @@ impl Config {
         }
     }
 
+    fn tls_files(&self) -> anyhow::Result<Option<orderly_ingress::tls::Files>> {
+        let tls = &self.tls;
+        match (&tls.certificate_file, &tls.key_file) {
+            (Some(certificate), Some(key)) => Ok(Some(orderly_ingress::tls::Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_roots: tls.client_roots_file.clone(),
+            })),
+            (None, None) if tls.client_roots_file.is_none() => Ok(None),
+            _ => {
+                Err(anyhow!("TLS needs both tls.certificate_file and tls.key_file; set both, or leave all of tls out"))
+            }
+        }
+    }
+
     /// The meeting of ingress nodes, in Redis.
     pub(crate) fn redis_peers_options(&self, node: String) -> orderly_sinks::peers::redis::Options {
         orderly_sinks::peers::redis::Options {
@@ -189,6 +204,7 @@ impl Config {
                 wait_max: Duration::from_millis(ingress.shed_wait_max_ms),
                 undecided_max: ingress.undecided_max,
             },
+            tls: self.tls_files()?,
             trusted_proxies: ingress.trusted_proxies.parse().context("ingress.trusted_proxies")?,
             arrivals_file: ingress.arrivals_file.clone(),
             arrivals_bytes_max: ingress.arrivals_bytes_max,

@@ -57,6 +57,9 @@ pub(crate) struct Config {
     /// The HTTP server. Every limit is a maximum that the process never exceeds.
     #[config(nested)]
     pub ingress: Ingress,
+    /// TLS for the listener. Without a certificate it speaks plain HTTP.
+    #[config(nested)]
+    pub tls: Tls,
     /// The tickets that patients hold.
     #[config(nested)]
     pub ticket: Ticket,
@@ -396,6 +399,22 @@ pub(crate) struct Ingress {
     /// Milliseconds that a stop waits for requests that are under way.
     #[config(default = 10_000, env = "ORDERLY_INGRESS__DRAIN_MAX_MS")]
     pub drain_max_ms: u64,
+}
+
+/// TLS for the listener. Without a certificate it speaks plain HTTP.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Tls {
+    /// The file with this server's certificate, and those between it and a root (PEM). It may be replaced while it is
+    /// served: connections from then on get the new one.
+    #[config(env = "ORDERLY_TLS__CERTIFICATE_FILE")]
+    pub certificate_file: Option<PathBuf>,
+    /// The file with its private key (PEM).
+    #[config(env = "ORDERLY_TLS__KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The file with the roots of clients' certificates (PEM). With it, who shows no certificate of theirs is not let in:
+    /// for listeners that only nodes and ops are to reach.
+    #[config(env = "ORDERLY_TLS__CLIENT_ROOTS_FILE")]
+    pub client_roots_file: Option<PathBuf>,
 }
 
 /// The tickets that patients hold.

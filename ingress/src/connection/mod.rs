@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::Service as _;
@@ -87,6 +88,17 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let patience = self.state.options.write_timeout;
         let socket = Socket::new(stream, patience, self.state.metrics.slow_readers_cut.clone());
+        let Some(tls) = &self.state.tls else { return self.speak(socket, watcher).await };
+        let handshake = tls.acceptor().accept(socket);
+        match tokio::time::timeout(self.state.options.header_timeout, handshake).await {
+            Ok(Ok(secured)) => self.speak(secured, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a client did not agree on TLS"),
+            Err(_) => self.state.metrics.connections_cut.inc(),
+        }
+    }
+
+    async fn speak(&self, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {
+        let patience = self.state.options.write_timeout;
         let spoken = AtomicBool::new(false);
         let cut = Arc::new(Cut::default());
         let service = hyper::service::service_fn(|request: Request<Incoming>| {

@@ -20,4 +20,5 @@ mod slow_readers;
 mod stop;
 mod streams;
 mod tickets;
+mod tls;
 mod tokens;

@@ -1,0 +1,127 @@
+//! What the throttle costs: a check by itself, and all limits together under full load.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use hdrhistogram::Histogram;
+use orderly_domain::clock::System;
+use orderly_domain::{Clock as _, PatientId};
+use orderly_ingress::throttle::{Limits, Policy, Rate, Subject, Throttle};
+use prometheus::Registry;
+use reqwest::Method;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::process::{self, Server};
+use crate::api::{Api, Role};
+use crate::client::Client;
+
+/// Patients who are told apart.
+const KEYS: u32 = 1_000_000;
+
+/// How often the policy is swapped under load.
+const SWAP_EVERY: Duration = Duration::from_millis(500);
+
+/// What a check costs, among many keys.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Checks {
+    /// Keys with an allowance of their own.
+    pub keys: u32,
+    /// What they take of memory, in bytes.
+    pub resident_bytes: u64,
+    /// Half of the checks took at most this long, in nanoseconds, reading the clock included.
+    pub p50_ns: u64,
+    /// 99 % of them did.
+    pub p99_ns: u64,
+}
+
+/// Every kind of limit, at numbers that are not reached.
+fn all(burst: u32) -> Limits {
+    let rate = Some(Rate { rate_per_s: 1_000_000.0, burst });
+    Limits { global: rate, client: rate, campus: rate, department: rate, doctor: rate, address: rate, patient: rate }
+}
+
+/// Checks a million patients' requests against every limit, one after the other.
+///
+/// # Errors
+/// When the memory cannot be read.
+pub(super) fn checks() -> anyhow::Result<Checks> {
+    let now = System.now();
+    let policy = Policy { keys_max: KEYS, ..Policy::of(all(1_000_000)) };
+    let throttle = Throttle::new(policy, now, &Registry::new())?;
+    let patients: Vec<PatientId> = (0..KEYS).map(|n| format!("patient-{n}").parse()).collect::<Result<_, _>>()?;
+    let (doctor, department, campus) = ("li".parse()?, "cardiology".parse()?, "east".parse()?);
+    let check = |patient| {
+        throttle.check(Subject {
+            address: Some([10, 0, 0, 1].into()),
+            patient,
+            client: Some("portal"),
+            level: None,
+            doctor: &doctor,
+            department: &department,
+            campus: Some(&campus),
+            release_at: Some(now),
+            now,
+        })
+    };
+    let before = process::resident_bytes("self")?;
+    for patient in &patients {
+        check(patient)?;
+    }
+    let resident_bytes = process::resident_bytes("self")?.saturating_sub(before);
+    let mut nanos = Histogram::<u64>::new(3)?;
+    // A stride without a common factor: no two neighbours lie side by side.
+    for index in (0..patients.len()).map(|n| n * 7_919 % patients.len()) {
+        let start = Instant::now();
+        check(&patients[index])?;
+        nanos.saturating_record(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    }
+    Ok(Checks {
+        keys: KEYS,
+        resident_bytes,
+        p50_ns: nanos.value_at_quantile(0.5),
+        p99_ns: nanos.value_at_quantile(0.99),
+    })
+}
+
+/// Puts a policy in force on a server.
+pub(super) async fn set(server: &Server, policy: &Policy) -> anyhow::Result<()> {
+    let bearer = ops(server).await?;
+    put(server, &bearer, policy).await
+}
+
+/// Every kind of limit, none of which is reached.
+pub(super) fn closed() -> Policy {
+    Policy::of(all(1_000_000))
+}
+
+/// No limit at all.
+pub(super) fn open() -> Policy {
+    Policy::of(Limits::default())
+}
+
+async fn ops(server: &Server) -> anyhow::Result<String> {
+    let token = Api::new(Client::new(&server.url, 1, Duration::from_secs(30))?).token("amy", Role::Ops).await?;
+    Ok(token.to_str()?.to_owned())
+}
+
+async fn put(server: &Server, bearer: &str, policy: &Policy) -> anyhow::Result<()> {
+    let request = reqwest::Client::new().request(Method::PUT, format!("{}/v1/policy", server.url));
+    let answer = request.header("authorization", bearer).json(policy).send().await?;
+    ensure!(answer.status().is_success(), "the policy was refused: {}", answer.text().await?);
+    Ok(())
+}
+
+/// Swaps two policies of the same limits again and again, until it is told to stop; answers with how often.
+pub(super) async fn swap(server: &Server, mut stop: oneshot::Receiver<()>) -> anyhow::Result<u32> {
+    let bearer = ops(server).await?;
+    let mut swapped = 0;
+    loop {
+        tokio::select! {
+            _ = &mut stop => return Ok(swapped),
+            () = tokio::time::sleep(SWAP_EVERY) => {}
+        }
+        put(server, &bearer, &Policy::of(all(1_000_000 - 1 - swapped % 2))).await.context("a swap under load")?;
+        swapped += 1;
+    }
+}

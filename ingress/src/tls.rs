@@ -1,0 +1,121 @@
+//! TLS for the listener, from files that may be replaced while it serves.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Where certificates lie, all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// This server's certificate, and those between it and a root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The roots that clients' certificates come from; with them, whoever shows none is not let in.
+    pub client_roots: Option<PathBuf>,
+}
+
+/// Certificates that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", path.display())]
+pub struct Error {
+    path: PathBuf,
+    cause: String,
+}
+
+impl Error {
+    fn of(path: &Path, cause: impl std::fmt::Display) -> Self {
+        Self { path: path.to_owned(), cause: cause.to_string() }
+    }
+}
+
+/// The certificates in use.
+pub(crate) struct Tls {
+    files: Files,
+    config: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    pub(crate) fn open(files: Files) -> Result<Self, Error> {
+        let config = ArcSwap::from(load(&files)?);
+        Ok(Self { files, config })
+    }
+
+    /// For a connection that begins now.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.load_full())
+    }
+
+    /// Takes over what is put into the files. Connections that are open keep what they began with; files that cannot be
+    /// used are told, and change nothing.
+    pub(crate) async fn follow(&self) {
+        let mut known = read(&self.files).ok();
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            ticks.tick().await;
+            // Read between two renames, files may not belong together: they are looked at again.
+            let Ok(now) = read(&self.files) else { continue };
+            if known.as_ref() == Some(&now) {
+                continue;
+            }
+            match load(&self.files) {
+                Ok(config) => {
+                    self.config.store(config);
+                    tracing::info!(certificate = %self.files.certificate.display(), "new certificates are in use");
+                }
+                Err(error) => tracing::warn!(%error, "new certificates cannot be used; those before stay"),
+            }
+            known = Some(now);
+        }
+    }
+}
+
+fn read(files: &Files) -> io::Result<Vec<Vec<u8>>> {
+    [Some(&files.certificate), Some(&files.key), files.client_roots.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(std::fs::read)
+        .collect()
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = all.map_err(|error| Error::of(path, error))?;
+    if all.is_empty() { Err(Error::of(path, "there is no certificate in it; it must be PEM")) } else { Ok(all) }
+}
+
+fn load(files: &Files) -> Result<Arc<ServerConfig>, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let certificates_of_server = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| Error::of(&files.key, error))?;
+    let versions = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = versions.map_err(|error| Error::of(&files.certificate, error))?;
+    let builder = match &files.client_roots {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for root in certificates(path)? {
+                roots.add(root).map_err(|error| Error::of(path, error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| Error::of(path, error))?)
+        }
+    };
+    let config = builder.with_single_cert(certificates_of_server, key);
+    let mut config =
+        config.map_err(|error| Error::of(&files.certificate, format!("it does not fit its key: {error}")))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
