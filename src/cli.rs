@@ -42,7 +42,8 @@ pub(crate) enum Command {
     /// Run only what decides (distributed profile)
     #[command(after_help = "Example:
   orderly pipeline --config orderly.toml --listen 127.0.0.1:8081
-      Any number of them share the log's partitions. It listens for /healthz, /readyz, /metrics and /v1/pipeline.")]
+      Any number of them share the log's partitions. It listens for /healthz, /readyz, /metrics,
+      /v1/pipeline and /v1/breakers/NAME.")]
     Pipeline(Node),
 
     /// Run only what carries decisions to analytics and to the topic of events (distributed profile)
@@ -96,6 +97,10 @@ contend for, one appointment per patient, goes to whoever asks first. `orderly c
     /// Read, change or compare the throttle policy of a running server
     #[command(subcommand)]
     Policy(Policy),
+
+    /// See, trip or reset the breakers of a running node
+    #[command(subcommand)]
+    Breakers(Breakers),
 
     /// Open clinic sessions on a running server
     #[command(subcommand)]
@@ -359,6 +364,47 @@ pub(crate) struct Rehearse {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Commands of `orderly breakers`. Each node has breakers of its own: name it with --url.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Breakers {
+    /// List them, with state and cause
+    #[command(after_help = "Example:
+  orderly breakers list --url http://127.0.0.1:8081")]
+    List {
+        /// The node to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Hold one open: what it guards is not asked any more
+    #[command(after_help = "Example:
+  orderly breakers open analytics --reason 'ClickHouse moves'
+
+It stays open until `orderly breakers close` or `reset`, or until the node starts again.")]
+    Open(Hold),
+    /// Hold one closed: what it guards is asked, however it answers
+    #[command(after_help = "Example:
+  orderly breakers close store-reads --reason 'slow, and better than nothing'")]
+    Close(Hold),
+    /// Let one go: it is closed, and opens again when its calls go badly
+    #[command(after_help = "Example:
+  orderly breakers reset analytics")]
+    Reset(Hold),
+}
+
+/// Options of `orderly breakers open`, `close` and `reset`.
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// What it guards: log, ledger, store, store-reads or analytics
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Why, for those who see it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The node to ask.
+    #[command(flatten)]
+    pub server: Server,
 }
 
 /// Commands of `orderly sessions`.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use orderly_domain::Clock;
+use orderly_domain::breaker::Breakers;
+use orderly_domain::clock::{Clock, Steady};
 use orderly_domain::port::{Analytics, Audit, Fanout, Feed, IntentLog, Ledger, Peers, Store, Turn};
+use orderly_sinks::guarded::Guards;
 use orderly_sinks::{analytics, fanout, feed, ledger, log, peers, store};
 use prometheus::Registry;
 
@@ -24,6 +26,8 @@ pub(crate) struct Edges {
     pub feeds: Vec<Arc<dyn Feed>>,
     /// Whose turn it is to do so, where there may be several processes.
     pub turn: Option<Arc<dyn Turn>>,
+    /// The breakers before log, ledger, store and analytics.
+    pub breakers: Breakers,
     /// The other ingress nodes, where this is one of several.
     pub peers: Option<Arc<dyn Peers>>,
     kept: Kept,
@@ -103,14 +107,16 @@ impl Edges {
         let log = Arc::new(log::sqlite::Log::open(&config.data, config.log_options(), clock, registry)?);
         let store = store::sqlite::Store::open(&config.data, config.store_options(), registry)?;
         let analytics = analytics::sqlite::Analytics::open(&config.data, config.analytics_options(), registry)?;
-        let analytics = Arc::new(analytics);
+        let guards = guards(config, registry)?;
+        let analytics = guards.analytics(Arc::new(analytics));
         Ok(Self {
-            log: Arc::clone(&log) as _,
-            ledger: Arc::new(ledger::memory::Ledger::default()),
-            store: Arc::new(store),
+            log: guards.log(Arc::clone(&log) as _),
+            ledger: guards.ledger(Arc::new(ledger::memory::Ledger::default())),
+            store: guards.store(Arc::new(store)),
             fanout: Arc::new(fanout::memory::Fanout::new(config.fanout.capacity_batches)),
             feeds: vec![Arc::clone(&analytics) as _],
             turn: None,
+            breakers: guards.breakers(),
             peers: None,
             analytics,
             audit: audit::open(config).await?,
@@ -131,7 +137,8 @@ impl Edges {
         let fanout = fanout::redis::Fanout::open(listening, registry).await.context("the fan-out")?;
         // ClickHouse may be away: nobody but an analyst waits for it.
         let analytics = analytics::clickhouse::Analytics::new(config.clickhouse_options()?, registry)?;
-        let (log, analytics) = (Arc::new(log), Arc::new(analytics));
+        let guards = guards(config, registry)?;
+        let (log, analytics) = (Arc::new(log), guards.analytics(Arc::new(analytics)));
         let mut feeds: Vec<Arc<dyn Feed>> = vec![Arc::clone(&analytics) as _];
         let (mut events, mut turn) = (None, None);
         if roles.relay {
@@ -147,12 +154,13 @@ impl Edges {
             None
         };
         Ok(Self {
-            log: Arc::clone(&log) as _,
-            ledger: Arc::new(ledger),
-            store: Arc::new(store),
+            log: guards.log(Arc::clone(&log) as _),
+            ledger: guards.ledger(Arc::new(ledger)),
+            store: guards.store(Arc::new(store)),
             fanout: Arc::new(fanout),
             feeds,
             turn,
+            breakers: guards.breakers(),
             peers,
             analytics,
             audit: audit::open(config).await?,
@@ -184,4 +192,10 @@ impl Edges {
             }
         }
     }
+}
+
+fn guards(config: &Config, registry: &Registry) -> anyhow::Result<Guards> {
+    // A wall clock that is set would make calls look slow.
+    let clock: Arc<dyn Clock> = Arc::new(Steady::start());
+    Ok(Guards::new(config.breaker_settings(), &clock, registry)?)
 }

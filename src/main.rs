@@ -21,10 +21,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use orderly_domain::breaker::Held;
 use orderly_domain::clock::{Clock as _, System};
 use orderly_ingress::auth::Grant;
 
-use cli::{Audit, Certs, Cli, Command, Policy, Sessions};
+use cli::{Audit, Breakers, Certs, Cli, Command, Policy, Sessions};
 use client::Client;
 use config::Config;
 use serve::Roles;
@@ -103,6 +104,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             rehearse::run(&config, &command).await?;
         }
         Command::Policy(Policy::Diff { file, server }) => client::policy::diff(&Client::new(server)?, &file).await?,
+        Command::Breakers(Breakers::List { server }) => client::breakers::list(&Client::new(server)?).await?,
+        Command::Breakers(Breakers::Open(hold)) => hold_breaker(hold, Held::Open).await?,
+        Command::Breakers(Breakers::Close(hold)) => hold_breaker(hold, Held::Closed).await?,
+        Command::Breakers(Breakers::Reset(hold)) => hold_breaker(hold, Held::Automatic).await?,
         Command::Sessions(Sessions::Import { file, server }) => {
             client::sessions::import(&Client::new(server)?, &file).await?;
         }
@@ -127,6 +132,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn hold_breaker(command: cli::Hold, held: Held) -> anyhow::Result<()> {
+    let cli::Hold { name, reason, server } = command;
+    client::breakers::hold(&Client::new(server)?, &name, held, reason.as_deref()).await
 }
 
 async fn serve(command: cli::Serve, roles: Roles) -> anyhow::Result<()> {

@@ -88,6 +88,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         audit: Arc::clone(&edges.audit),
         analytics: Arc::clone(&edges.analytics),
         pipeline: state.clone(),
+        breakers: edges.breakers.clone(),
         peers: edges.peers.clone(),
         clock: Arc::clone(&clock) as _,
     };

@@ -108,6 +108,28 @@ impl Clock for System {
     }
 }
 
+/// The wall clock as it was when this was made, carried on by the machine's steady clock: it never jumps, so it can also
+/// measure. It does not follow a wall clock that is set.
+#[derive(Clone, Copy, Debug)]
+pub struct Steady {
+    at: Timestamp,
+    began: std::time::Instant,
+}
+
+impl Steady {
+    /// A clock that agrees with the wall clock now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { at: System.now(), began: std::time::Instant::now() }
+    }
+}
+
+impl Clock for Steady {
+    fn now(&self) -> Timestamp {
+        self.at.plus(self.began.elapsed())
+    }
+}
+
 /// A clock that stands still until it is told to move; for tests and simulations.
 #[derive(Debug, Default)]
 pub struct Manual(AtomicI64);

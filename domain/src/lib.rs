@@ -2,6 +2,7 @@
 //! of Orderly reaches logs, ledgers, stores, analytics and waiting clients. No I/O happens here.
 
 pub mod audit;
+pub mod breaker;
 pub mod clock;
 pub mod command;
 pub mod decision;

@@ -12,13 +12,31 @@ use crate::problem::{Problem, kind};
 use crate::state::Shared;
 use crate::waiters::{Waiting, Woken};
 
+/// Whom the bounds of the line hold for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Those who want something of it: they are refused when they would wait for too long.
+    Bounded,
+    /// Those who make it shorter or steer it: cancellations, and ops. They are counted.
+    Counted,
+}
+
 /// Appends a record; it is durable when this returns.
-pub(crate) async fn durably(state: &Shared, intent: &Intent) -> Result<Appended, Problem> {
+pub(crate) async fn durably(state: &Shared, intent: &Intent, line: Line) -> Result<Appended, Problem> {
     let doctor = intent.command.doctor_id();
     let partition = partition_of(doctor, state.ports.log.partitions());
+    let (progress, now) = (&state.progress, state.ports.clock.now());
+    let admitted = match line {
+        Line::Bounded => state.shed.admit(partition, progress, &state.bounds(), state.is_late(partition, now), now)?,
+        Line::Counted => state.shed.count(partition, progress, now),
+    };
     let append = state.ports.log.append(partition, doctor.as_str(), envelope::encode(intent));
     match tokio::time::timeout(state.options.request_timeout, append).await {
-        Ok(appended) => appended.map_err(|error| Problem::from_append(&error)),
+        Ok(Ok(appended)) => {
+            admitted.appended(appended.position);
+            Ok(appended)
+        }
+        Ok(Err(error)) => Err(Problem::from_append(&error)),
         Err(_) => Err(Problem::new(&kind::OUTCOME_UNKNOWN)
             .detail(
                 "The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.",

@@ -11,7 +11,7 @@ use orderly_domain::envelope::Intent;
 use orderly_domain::{SessionId, ticket};
 use serde::Deserialize;
 
-use crate::append;
+use crate::append::{self, Line};
 use crate::auth::Caller;
 use crate::idempotency::Taken;
 use crate::problem::{Problem, kind};
@@ -77,7 +77,7 @@ pub(crate) async fn create(
         None => {
             let book = Book { ticket: id, patient_id: patient.clone(), session: session.session.reference() };
             let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Book(book) };
-            let appended = append::durably(&state, &intent).await?;
+            let appended = append::durably(&state, &intent, Line::Bounded).await?;
             let taken = Taken { session_id, position: appended.position, logged_at: appended.logged_at };
             state.window.insert(id, taken.clone());
             state.metrics.accept.observe(started.elapsed().as_secs_f64());

@@ -10,6 +10,7 @@ use orderly_domain::port::fanout::Event;
 
 use crate::catalogue;
 use crate::progress::Meter;
+use crate::shed::Drain;
 use crate::state::Shared;
 
 /// How long to wait before the store is asked again after it could not answer.
@@ -29,12 +30,14 @@ pub(crate) async fn catch_up(state: &Shared) -> port::Result<()> {
 
 /// Follows the fan-out until it ends.
 pub(crate) async fn follow(state: Shared, mut events: BoxStream<'static, Event>) {
-    let mut meter = Meter::new(state.ports.log.partitions());
+    let partitions = state.ports.log.partitions();
+    let (mut meter, mut drain) = (Meter::new(partitions), Drain::new(partitions));
     while let Some(event) = events.next().await {
         match event {
             Event::Committed(committed) => {
                 let now = state.ports.clock.now();
                 meter.note(&committed, &state.progress);
+                state.shed.note(&mut drain, &committed, &state.progress, now);
                 state.catalogue.apply(&committed);
                 for decision in committed.iter() {
                     if !state.progress.is_decided(decision.position) {
@@ -50,6 +53,7 @@ pub(crate) async fn follow(state: Shared, mut events: BoxStream<'static, Event>)
                     tracing::warn!(%error, "the store could not be read to catch up; trying again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
+                drain.gap(state.ports.clock.now());
                 state.waiters.tell_all();
             }
         }

@@ -13,7 +13,8 @@ use futures::FutureExt as _;
 
 use crate::audit::{Call, Urgency};
 use crate::auth::Caller;
-use crate::problem::{Problem, kind};
+use crate::pages;
+use crate::problem::{ComeBack, Problem, kind};
 use crate::routes::{self, Access, Pace, Route};
 use crate::state::Shared;
 
@@ -30,6 +31,7 @@ pub(crate) async fn gate(
     if state.options.operations_only && !routes::OPERATIONS.contains(&route.path) {
         return no_such_route().await.into_response();
     }
+    let for_a_person = wants_a_page(request.headers());
     let response = match route.audited {
         None => match admit(&state, request.headers(), route.access) {
             Ok(caller) => {
@@ -43,7 +45,18 @@ pub(crate) async fn gate(
         Some(urgency) => audited(&state, route, urgency, request, next).await,
     };
     state.metrics.answered(index, response.status());
-    response
+    match response.extensions().get::<ComeBack>() {
+        Some(ComeBack(after)) if for_a_person => pages::waiting(*after),
+        _ => response,
+    }
+}
+
+/// Whether a browser asks for a page, rather than a program for data.
+fn wants_a_page(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// A call that leaves an entry in the audit trail. Its answer goes out when the entry is durable.

@@ -30,6 +30,10 @@ pub const ADDRESSES: &str = "orderly_ingress_addresses";
 pub const GAPS_TOTAL: &str = "orderly_ingress_fanout_gaps_total";
 /// Retries that were answered without a new record.
 pub const RETRIES_TOTAL: &str = "orderly_ingress_retries_total";
+/// Counter by `bound`, `wait` or `undecided`: requests refused because of the line before them.
+pub const SHED_TOTAL: &str = "orderly_ingress_shed_total";
+/// Records that this node appended or appends and that are undecided.
+pub const UNDECIDED: &str = "orderly_ingress_undecided";
 /// Requests whose handler panicked.
 pub const PANICS_TOTAL: &str = "orderly_ingress_panics_total";
 /// Sessions that this node knows.

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::problem::{self, kind};
 use crate::state::Shared;
-use crate::{audit, bookings, demo, gate, health, ops, pages, pipeline, policy, reports, sessions, tickets};
+use crate::{audit, bookings, breakers, demo, gate, health, ops, pages, pipeline, policy, reports, sessions, tickets};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -59,6 +59,7 @@ pub(crate) fn routes() -> (Router<Shared>, OpenApi) {
         .routes(routes!(policy::get, policy::put))
         .routes(routes!(policy::history))
         .routes(routes!(pipeline::get))
+        .routes(routes!(breakers::put))
         .routes(routes!(reports::list))
         .routes(routes!(reports::get))
         .routes(routes!(audit::read::get))

@@ -8,6 +8,7 @@ use orderly_domain::Exclusivity;
 
 use crate::audit;
 use crate::proxies::Proxies;
+use crate::shed::Bounds;
 use crate::throttle::Policy;
 use crate::tls;
 
@@ -26,6 +27,8 @@ pub struct Options {
     pub policy: Policy,
     /// The audit trail.
     pub audit: audit::Options,
+    /// How long people may wait, and how much may wait, where the policy does not say.
+    pub shed: Bounds,
     /// Certificates, to speak TLS; without them it is plain HTTP.
     pub tls: Option<tls::Files>,
     /// Proxies whose word is taken for where a request comes from. Their own connections are not limited by address.
@@ -91,6 +94,7 @@ impl Default for Options {
             exclusivity: Exclusivity::default(),
             policy: Policy::default(),
             audit: audit::Options::default(),
+            shed: Bounds::default(),
             tls: None,
             trusted_proxies: Proxies::default(),
             arrivals_file: None,

@@ -1,12 +1,28 @@
 //! The pipeline as ops see it: what is measured, partition by partition.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
+use orderly_domain::port;
 use orderly_domain::{Fence, Offset, Partition};
 use serde::Serialize;
 
-use crate::problem::Problem;
+use crate::breakers;
 use crate::state::Shared;
+
+/// How long log and store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A part that could not be asked.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PipelineUnread)]
+pub(crate) struct Unread {
+    /// `log` or `store`.
+    part: &'static str,
+    /// Why.
+    cause: String,
+}
 
 /// One partition.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -30,6 +46,8 @@ pub(crate) struct PartitionView {
     lag: u64,
     /// Decisions a second while there was something to decide; `null` until measured.
     rate_per_s: Option<f64>,
+    /// The wait, in milliseconds, of a record that this node would append now; `null` until measured.
+    expected_wait_ms: Option<u64>,
     /// Who decides it; `null` when nobody ever did.
     owner: Option<String>,
     /// The number of its last takeover; 0 when nobody ever did.
@@ -61,7 +79,18 @@ pub(crate) struct Here {
 pub(crate) struct View {
     /// `null` when no pipeline runs in this process.
     pipeline: Option<Here>,
+    /// Empty while the log cannot be read; while the store cannot be read, as this node last heard.
     partitions: Vec<PartitionView>,
+    /// Parts that could not be asked, because of which `partitions` is not complete.
+    unread: Vec<Unread>,
+    /// The breakers of this node.
+    breakers: Vec<breakers::View>,
+    /// Records that this node appended or appends and that are undecided.
+    undecided: u64,
+    /// With more than these, no further booking is taken.
+    undecided_max: u64,
+    /// With a longer expected wait, in milliseconds, no further booking is taken.
+    wait_max_ms: u64,
     /// Records that wait for a decision, in all partitions.
     lag: u64,
     /// Requests and streams that wait for a decision here.
@@ -74,17 +103,23 @@ pub(crate) struct View {
     following: bool,
 }
 
-/// Lag, rates and what is in flight, per partition.
+/// Lag, rates and what is in flight, per partition, and the breakers. It answers also while parts are away.
 #[utoipa::path(get, path = "/v1/pipeline", tag = "ops", security(("bearer" = [])),
     responses((status = 200, description = "The state now", body = View)))]
-pub(crate) async fn get(State(state): State<Shared>) -> Result<Json<View>, Problem> {
-    let progress = state.ports.store.progress().await.map_err(|error| Problem::from_read("progress", &error))?;
-    let extents = state.ports.log.extents().await.map_err(|error| Problem::from_read("log", &error))?;
+pub(crate) async fn get(State(state): State<Shared>) -> Json<View> {
+    let progress = tokio::time::timeout(PATIENCE, state.ports.store.progress());
+    let extents = tokio::time::timeout(PATIENCE, state.ports.log.extents());
+    let (progress, extents) = tokio::join!(progress, extents);
+    let mut unread = Vec::new();
+    let progress = read("store", progress, &mut unread);
+    let extents = read("log", extents, &mut unread).unwrap_or_default();
+    let heard = |partition| state.progress.next_offset(partition);
     let partitions: Vec<_> = extents
         .into_iter()
         .map(|extent| {
-            let known = progress.iter().find(|progress| progress.partition == extent.partition);
-            let next_offset = known.map_or(0, |progress| progress.next_offset);
+            let known = progress.iter().flatten().find(|progress| progress.partition == extent.partition);
+            let unknown = if progress.is_some() { 0 } else { heard(extent.partition) };
+            let next_offset = known.map_or(unknown, |progress| progress.next_offset);
             PartitionView {
                 partition: extent.partition,
                 log_start: extent.start,
@@ -93,6 +128,10 @@ pub(crate) async fn get(State(state): State<Shared>) -> Result<Json<View>, Probl
                 published_offset: known.map_or(0, |progress| progress.published_offset),
                 lag: extent.end.saturating_sub(next_offset),
                 rate_per_s: state.progress.rate_per_s(extent.partition),
+                expected_wait_ms: state
+                    .shed
+                    .expected_wait(extent.partition, &state.progress)
+                    .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
                 owner: known.map(|progress| progress.owner.clone()),
                 fence: known.map_or(0, |progress| progress.fence),
             }
@@ -109,13 +148,34 @@ pub(crate) async fn get(State(state): State<Shared>) -> Result<Json<View>, Probl
             decided_total: here.decided_total,
         }
     });
-    Ok(Json(View {
+    let bounds = state.bounds();
+    Json(View {
         pipeline,
+        unread,
+        breakers: breakers::views(&state),
+        undecided: state.shed.undecided(&state.progress),
+        undecided_max: bounds.undecided_max,
+        wait_max_ms: u64::try_from(bounds.wait_max.as_millis()).unwrap_or(u64::MAX),
         lag: partitions.iter().map(|partition| partition.lag).sum(),
         partitions,
         waiters: state.waiters.count(),
         streams: state.streams.count(),
         connections: state.metrics.connections.get(),
         following: state.is_following() && !state.options.operations_only,
-    }))
+    })
+}
+
+/// What a part answered; when it did not, that is noted.
+fn read<T>(
+    part: &'static str,
+    answer: Result<port::Result<T>, tokio::time::error::Elapsed>,
+    unread: &mut Vec<Unread>,
+) -> Option<T> {
+    let cause = match answer {
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it does not answer in time".into(),
+    };
+    unread.push(Unread { part, cause });
+    None
 }

@@ -9,6 +9,11 @@ use axum::response::{IntoResponse, Response};
 use orderly_domain::port;
 use serde_json::{Map, Value};
 
+use crate::jitter;
+
+/// The soonest that a client is asked to come back to an open breaker.
+const BREAKER_RETRY_MIN: Duration = Duration::from_secs(1);
+
 /// What the `type` of every problem starts with. The rest is the kind's name, which never changes.
 pub const TYPE_BASE: &str = "https://orderly.dev/problems/";
 
@@ -47,6 +52,7 @@ pub mod kind {
         NO_SUCH_ROUTE "no-such-route" NOT_FOUND "There is nothing at this address"
         UNKNOWN_SESSION "unknown-session" NOT_FOUND "There is no such session"
         UNKNOWN_TICKET "unknown-ticket" NOT_FOUND "There is no such ticket"
+        UNKNOWN_BREAKER "unknown-breaker" NOT_FOUND "There is no such breaker"
         UNKNOWN_REPORT "unknown-report" NOT_FOUND "There is no such report"
         METHOD_NOT_ALLOWED "method-not-allowed" METHOD_NOT_ALLOWED "This address does not take this method"
         SLOW_REQUEST "slow-request" REQUEST_TIMEOUT "The request's body did not arrive in time"
@@ -64,6 +70,7 @@ pub mod kind {
         RATE_LIMITED "rate-limited" TOO_MANY_REQUESTS "Too many requests"
         INTERNAL "internal" INTERNAL_SERVER_ERROR "A fault in the server"
         OVERLOADED "overloaded" SERVICE_UNAVAILABLE "Too much to do at the moment; nothing was taken"
+        BREAKER_OPEN "breaker-open" SERVICE_UNAVAILABLE "A part that this needs is out of order at the moment; nothing was taken"
         STORAGE_FULL "storage-full" SERVICE_UNAVAILABLE "The server has no space left; nothing was taken"
         OUTCOME_UNKNOWN "outcome-unknown" SERVICE_UNAVAILABLE "It is not known whether this was taken"
         AUDIT_UNAVAILABLE "audit-unavailable" SERVICE_UNAVAILABLE "The audit trail cannot be written"
@@ -76,9 +83,14 @@ pub mod kind {
 #[derive(Debug)]
 pub struct Problem(Box<Parts>);
 
+/// Goes with the answer to a request that was not taken: when to ask again. A browser gets a page that does so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ComeBack(pub(crate) Duration);
+
 #[derive(Debug)]
 struct Parts {
     kind: &'static Kind,
+    retry_after: Option<Duration>,
     detail: Cow<'static, str>,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -88,7 +100,13 @@ impl Problem {
     /// A problem of that kind.
     #[must_use]
     pub fn new(kind: &'static Kind) -> Self {
-        Self(Box::new(Parts { kind, detail: kind.title.into(), members: Map::new(), headers: Vec::new() }))
+        Self(Box::new(Parts {
+            kind,
+            retry_after: None,
+            detail: kind.title.into(),
+            members: Map::new(),
+            headers: Vec::new(),
+        }))
     }
 
     /// With what is wrong here, and what to do about it.
@@ -116,7 +134,8 @@ impl Problem {
 
     /// With `Retry-After`, in whole seconds rounded up, and `retry_after_ms`.
     #[must_use]
-    pub fn retry_after(self, after: Duration) -> Self {
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after = Some(after);
         let millis = u64::try_from(after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         self.member("retry_after_ms", millis).header(header::RETRY_AFTER, &millis.div_ceil(1_000).max(1).to_string())
     }
@@ -146,15 +165,30 @@ impl Problem {
             | port::Error::Conflict { .. } => Self::new(&kind::UNAVAILABLE)
                 .detail("Nothing was taken. Ask again with the same Idempotency-Key.")
                 .retry_after(Duration::from_secs(1)),
+            port::Error::BreakerOpen { breaker, retry_after, .. } => Self::breaker(breaker, *retry_after)
+                .detail("The part that takes requests is out of order. Nothing was taken. Ask again later with the same Idempotency-Key."),
             port::Error::Corrupt(_) => Self::internal("append", error),
         }
+    }
+
+    /// What an open breaker says. The cause is for ops, not for clients.
+    fn breaker(breaker: &'static str, retry_after: Duration) -> Self {
+        Self::new(&kind::BREAKER_OPEN)
+            .member("breaker", breaker)
+            .retry_after(jitter::later(retry_after.max(BREAKER_RETRY_MIN)))
     }
 
     /// What a failed read says. The cause goes to the server's own log, not to the client.
     #[must_use]
     pub fn from_read(what: &'static str, error: &port::Error) -> Self {
-        if matches!(error, port::Error::Corrupt(_)) {
-            return Self::internal(what, error);
+        match error {
+            port::Error::Corrupt(_) => return Self::internal(what, error),
+            // Its opening was logged; every refusal would be too much.
+            port::Error::BreakerOpen { breaker, retry_after, .. } => {
+                return Self::breaker(breaker, *retry_after)
+                    .detail("What this is read from is out of order. Nothing was changed; ask again later.");
+            }
+            _ => {}
         }
         tracing::warn!(%error, what, "a read failed");
         Self::new(&kind::UNAVAILABLE)
@@ -184,14 +218,15 @@ pub(crate) struct Shape {
     status: u16,
     /// What is wrong here, and what to do about it.
     detail: String,
-    /// More, by kind: `limit` and `retry_after_ms` of `rate-limited`, `errors` of `invalid-sessions`.
+    /// More, by kind: `limit` and `retry_after_ms` of `rate-limited`, `breaker` of `breaker-open`, `errors` of
+    /// `invalid-sessions`.
     #[serde(flatten)]
     members: Map<String, Value>,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Parts { kind, detail, members, headers } = *self.0;
+        let Parts { kind, retry_after, detail, members, headers } = *self.0;
         let shape = Shape {
             uri: format!("{TYPE_BASE}{}", kind.name),
             title: kind.title.to_owned(),
@@ -211,6 +246,11 @@ impl IntoResponse for Problem {
             answered.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="orderly""#));
         }
         answered.extend(headers);
+        if let Some(after) = retry_after
+            && [&kind::OVERLOADED, &kind::BREAKER_OPEN].contains(&kind)
+        {
+            response.extensions_mut().insert(ComeBack(after));
+        }
         response
     }
 }

@@ -72,7 +72,8 @@ pub(crate) async fn list(State(state): State<Shared>) -> Json<Vec<Info>> {
     params(("name" = String, Path, description = "The report"), Span,
         ("Accept" = Option<String>, Header, description = "application/json or text/csv")),
     responses((status = 200, description = "The report", content((View = "application/json"), (String = "text/csv"))),
-        (status = 404, description = "There is no such report", body = crate::problem::Shape)))]
+        (status = 404, description = "There is no such report", body = crate::problem::Shape),
+        (status = 503, description = "Analytics are away; ask again later", body = crate::problem::Shape)))]
 pub(crate) async fn get(
     State(state): State<Shared>,
     Path(name): Path<String>,

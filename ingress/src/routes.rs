@@ -54,7 +54,7 @@ const ANALYST: Access = Access::Only(Role::Analyst);
 const AUDITOR: Access = Access::Only(Role::Auditor);
 
 /// Every route.
-pub(crate) static TABLE: [Route; 25] = [
+pub(crate) static TABLE: [Route; 26] = [
     route(Method::POST, "/v1/bookings", PATIENT, Pace::Waits),
     route(Method::GET, "/v1/tickets/{ticket}", PATIENT, Pace::Waits),
     cancellation(Method::DELETE, "/v1/tickets/{ticket}"),
@@ -69,6 +69,7 @@ pub(crate) static TABLE: [Route; 25] = [
     route(Method::PUT, "/v1/policy", OPS, Pace::Prompt),
     route(Method::GET, "/v1/policy/history", OPS, Pace::Prompt),
     route(Method::GET, "/v1/pipeline", OPS, Pace::Prompt),
+    route(Method::PUT, "/v1/breakers/{name}", OPS, Pace::Prompt),
     route(Method::GET, "/v1/reports", ANALYST, Pace::Prompt),
     route(Method::GET, "/v1/reports/{name}", ANALYST, Pace::Prompt),
     route(Method::GET, "/v1/audit", AUDITOR, Pace::Prompt),
@@ -83,7 +84,7 @@ pub(crate) static TABLE: [Route; 25] = [
 ];
 
 /// What a process serves that takes no requests of patients.
-pub(crate) const OPERATIONS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/v1/pipeline"];
+pub(crate) const OPERATIONS: [&str; 5] = ["/metrics", "/healthz", "/readyz", "/v1/pipeline", "/v1/breakers/{name}"];
 
 /// The index in [`TABLE`] of a call.
 pub(crate) fn find(method: &Method, path: &str) -> Option<usize> {

@@ -26,6 +26,7 @@ use crate::options::Options;
 use crate::policy::{self, Current};
 use crate::progress::Progress;
 use crate::request::Peer;
+use crate::shed::Shed;
 use crate::state::{Ports, Shared, State};
 use crate::streams::Streams;
 use crate::throttle::{self, Throttle};
@@ -131,6 +132,7 @@ impl Server {
             trail,
             catalogue: Catalogue::new(),
             progress: Progress::new(ports.log.partitions()),
+            shed: Shed::register(ports.log.partitions(), &registry)?,
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
             window: Window::new(options.idempotency_window),
             arrivals,

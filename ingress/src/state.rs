@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use orderly_domain::breaker::Breakers;
 use orderly_domain::port::{Analytics, Audit, Fanout, IntentLog, Peers, Pipeline, Store};
-use orderly_domain::{Clock, ticket};
+use orderly_domain::{Clock, Partition, Timestamp, ticket};
 use prometheus::Registry;
 use tokio::sync::watch;
 
@@ -19,6 +21,7 @@ use crate::options::Options;
 use crate::policy::Current;
 use crate::problem::{Problem, kind};
 use crate::progress::Progress;
+use crate::shed::{Bounds, Shed};
 use crate::streams::{self, Streams};
 use crate::tls::Tls;
 use crate::waiters::Waiters;
@@ -38,6 +41,8 @@ pub struct Ports {
     pub analytics: Arc<dyn Analytics>,
     /// The pipeline, when it runs in this process.
     pub pipeline: Option<Arc<dyn Pipeline>>,
+    /// The breakers that guard them, and others of this process.
+    pub breakers: Breakers,
     /// The other ingress nodes, where there may be some.
     pub peers: Option<Arc<dyn Peers>>,
     /// The time.
@@ -62,6 +67,7 @@ pub(crate) struct State {
     pub(crate) trail: Trail,
     pub(crate) catalogue: Catalogue,
     pub(crate) progress: Progress,
+    pub(crate) shed: Shed,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) window: Window,
     pub(crate) arrivals: Arrivals,
@@ -83,6 +89,21 @@ impl State {
         *self.stopping.borrow()
     }
 
+    /// Whether outcomes of this partition are late: its line stands still, or this node knows that the store is away. When
+    /// they will come is not known then.
+    pub(crate) fn is_late(&self, partition: Partition, now: Timestamp) -> bool {
+        let away = |name| self.ports.breakers.get(name).is_some_and(|breaker| breaker.is_away());
+        away("store") || self.shed.stands_still(partition, &self.progress, now)
+    }
+
+    /// How long people may wait, and how much may wait: as the policy says, else as configured.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.policy.throttle.policy().shed.map_or(self.options.shed, |shed| Bounds {
+            wait_max: Duration::from_millis(shed.wait_max_ms),
+            undecided_max: shed.undecided_max,
+        })
+    }
+
     /// Waits until the server stops.
     pub(crate) async fn stopped(&self) {
         // The sender lives as long as the server; without it, it has stopped.
@@ -92,7 +113,7 @@ impl State {
     /// A place among the streams, for a client at this address.
     pub(crate) fn stream_slot(&self, kind: streams::Kind, address: IpAddr) -> Result<streams::Slot, Problem> {
         if self.is_stopping() {
-            return Err(Problem::new(&kind::STOPPING).retry_after(std::time::Duration::from_secs(1)));
+            return Err(Problem::new(&kind::STOPPING).retry_after(Duration::from_secs(1)));
         }
         self.streams.open(kind, address)
     }

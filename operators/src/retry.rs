@@ -53,6 +53,7 @@ impl Retry {
                 port::Error::DidNotHappen(_)
                 | port::Error::MayHaveHappened(_)
                 | port::Error::Overloaded(_)
+                | port::Error::BreakerOpen { .. }
                 | port::Error::StorageFull(_) => {
                     tracing::warn!(what, %error, ?pause, "failed, tries again");
                     wait.get_or_insert_with(|| Wait::new(self)).tell(format!("{what}: {error}"));

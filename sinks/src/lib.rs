@@ -6,6 +6,7 @@ pub mod analytics;
 pub mod audit;
 pub mod fanout;
 pub mod feed;
+pub mod guarded;
 mod kafka;
 pub mod ledger;
 pub mod log;

@@ -1,5 +1,6 @@
 //! Commands that ask a running server.
 
+pub(crate) mod breakers;
 pub(crate) mod policy;
 pub(crate) mod sessions;
 

@@ -70,6 +70,11 @@ fn validate(config: &Config) -> anyhow::Result<()> {
         "the configuration cannot be used: `ingress.header_bytes_max` is {}; set at least {HEADER_BYTES_MIN}",
         config.ingress.header_bytes_max
     );
+    let share = config.breakers.failed_share_max;
+    ensure!(
+        share > 0.0 && share <= 1.0,
+        "the configuration cannot be used: `breakers.failed_share_max` is {share}; set a number above 0, and 1 at most"
+    );
     let (days, window_s) = (config.store.retention_days, config.pipeline.dedup_window_s);
     let days_min = u64::from(RETENTION_DAYS_MIN).max(window_s.div_ceil(86_400) + 2);
     ensure!(

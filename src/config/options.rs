@@ -156,6 +156,20 @@ impl Config {
         })
     }
 
+    /// The breakers'.
+    pub(crate) fn breaker_settings(&self) -> orderly_domain::breaker::Settings {
+        let breakers = &self.breakers;
+        orderly_domain::breaker::Settings {
+            window: Duration::from_millis(breakers.window_ms),
+            calls_min: breakers.calls_min,
+            failed_share_max: breakers.failed_share_max,
+            mean_max: Duration::from_millis(breakers.mean_max_ms),
+            pause: Duration::from_millis(breakers.pause_ms),
+            pause_max: Duration::from_millis(breakers.pause_max_ms),
+            probes_good: breakers.probes_good,
+        }
+    }
+
     /// The pipeline's, which takes partitions over as `owner`.
     pub(crate) fn pipeline_options(&self, owner: String) -> orderly_pipeline::Options {
         let pipeline = &self.pipeline;
@@ -215,6 +229,10 @@ impl Config {
             exclusivity: ingress.exclusivity,
             policy: self.policy.file.as_deref().map(read_policy).transpose()?.unwrap_or_default(),
             audit: self.audit_options(),
+            shed: orderly_ingress::Bounds {
+                wait_max: Duration::from_millis(ingress.shed_wait_max_ms),
+                undecided_max: ingress.undecided_max,
+            },
             tls: self.tls_files()?,
             trusted_proxies: ingress.trusted_proxies.parse().context("ingress.trusted_proxies")?,
             arrivals_file: ingress.arrivals_file.clone(),
@@ -275,6 +293,7 @@ mod tests {
         assert_eq!(config.store_options(), orderly_sinks::store::sqlite::Options::default());
         assert_eq!(config.analytics_options(), orderly_sinks::analytics::sqlite::Options::default());
         assert_eq!(config.audit_sqlite_options(), orderly_sinks::audit::sqlite::Options::default());
+        assert_eq!(config.breaker_settings(), orderly_domain::breaker::Settings::default());
         let pipeline = orderly_pipeline::Options::default();
         assert_eq!(format!("{:?}", config.pipeline_options(pipeline.owner.clone())), format!("{pipeline:?}"));
         let ingress = config.ingress_options(false).expect("no file to read");

@@ -49,6 +49,9 @@ pub(crate) struct Config {
     /// The analytics, from which reports are read.
     #[config(nested)]
     pub analytics: Analytics,
+    /// The breakers, which keep calls away from a log, ledger, store or analytics that fails or is slow.
+    #[config(nested)]
+    pub breakers: Breakers,
     /// Telling waiting clients and the analytics what was decided.
     #[config(nested)]
     pub fanout: Fanout,
@@ -272,6 +275,34 @@ pub(crate) struct Analytics {
     pub size_max_bytes: Option<u64>,
 }
 
+/// The breakers, which keep calls away from a log, ledger, store or analytics that fails or is slow.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Breakers {
+    /// Milliseconds of the past over which calls are judged.
+    #[config(default = 10_000, env = "ORDERLY_BREAKERS__WINDOW_MS")]
+    pub window_ms: u64,
+    /// With fewer calls in that time, nothing is concluded from them, unless they took as long together as that many calls
+    /// of mean_max_ms.
+    #[config(default = 5, env = "ORDERLY_BREAKERS__CALLS_MIN")]
+    pub calls_min: u32,
+    /// A breaker opens when this share of the calls failed: above 0, and 1 at most.
+    #[config(default = 0.5, env = "ORDERLY_BREAKERS__FAILED_SHARE_MAX")]
+    pub failed_share_max: f64,
+    /// A breaker opens when the calls' mean response time is longer than so many milliseconds.
+    #[config(default = 800, env = "ORDERLY_BREAKERS__MEAN_MAX_MS")]
+    pub mean_max_ms: u64,
+    /// Milliseconds that a breaker is open before it lets a probe through. A bad probe doubles them; up to a quarter is
+    /// added, differently by breaker.
+    #[config(default = 1_000, env = "ORDERLY_BREAKERS__PAUSE_MS")]
+    pub pause_ms: u64,
+    /// The most milliseconds to which they are doubled.
+    #[config(default = 5_000, env = "ORDERLY_BREAKERS__PAUSE_MAX_MS")]
+    pub pause_max_ms: u64,
+    /// So many good probes in a row close a breaker.
+    #[config(default = 3, env = "ORDERLY_BREAKERS__PROBES_GOOD")]
+    pub probes_good: u32,
+}
+
 /// Telling waiting clients and the analytics what was decided.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct Fanout {
@@ -288,6 +319,14 @@ pub(crate) struct Ingress {
     /// one per session, "none" any number. Sessions keep the rule under which they were opened.
     #[config(default = "department-day", env = "ORDERLY_INGRESS__EXCLUSIVITY")]
     pub exclusivity: Exclusivity,
+    /// Milliseconds: a booking that would wait longer for its decision, as far as this node knows, is refused with 503 and
+    /// told when to come back.
+    #[config(default = 60_000, env = "ORDERLY_INGRESS__SHED_WAIT_MAX_MS")]
+    pub shed_wait_max_ms: u64,
+    /// Records of this node that may be undecided, over all partitions; beyond it bookings are refused with 503. While the
+    /// store is away, bookings are taken up to here.
+    #[config(default = 500_000, env = "ORDERLY_INGRESS__UNDECIDED_MAX")]
+    pub undecided_max: u64,
     /// Proxies in front of this server, addresses or networks (10.0.0.0/8) with commas between them: only theirs is the word
     /// that is taken, in `Forwarded` or `X-Forwarded-For`, for where a request comes from.
     #[config(default = "", env = "ORDERLY_INGRESS__TRUSTED_PROXIES")]
@@ -367,7 +406,7 @@ pub(crate) struct Ingress {
     #[config(default = 15_000, env = "ORDERLY_INGRESS__HEARTBEAT_INTERVAL_MS")]
     pub heartbeat_interval_ms: u64,
     /// Milliseconds between two looks for a policy that another node set.
-    #[config(default = 1_000, env = "ORDERLY_INGRESS__POLICY_INTERVAL_MS")]
+    #[config(default = 500, env = "ORDERLY_INGRESS__POLICY_INTERVAL_MS")]
     pub policy_interval_ms: u64,
     /// Milliseconds that a stop waits for requests that are under way.
     #[config(default = 10_000, env = "ORDERLY_INGRESS__DRAIN_MAX_MS")]

@@ -1,6 +1,7 @@
 //! Runs the `orderly` program as people do.
 
 mod audit;
+mod breakers;
 mod config;
 mod crash;
 mod distributed;

@@ -35,6 +35,16 @@ pub enum Error {
         /// What is there.
         found: u64,
     },
+    /// It did not happen: it was not even tried, because the breaker before it is open. Try again later.
+    #[error("did not happen: the breaker of {breaker} is open ({cause}); it can be asked again in {} ms", retry_after.as_millis())]
+    BreakerOpen {
+        /// What the breaker guards.
+        breaker: &'static str,
+        /// Why it is open.
+        cause: std::sync::Arc<str>,
+        /// How long it refuses calls, as far as it knows.
+        retry_after: std::time::Duration,
+    },
     /// What is stored cannot be what was written, or breaks a promise: nothing may go on.
     #[error("corrupt: {0}")]
     Corrupt(String),

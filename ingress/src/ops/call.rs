@@ -61,7 +61,7 @@ impl Call {
     pub(super) async fn take(self, known: &SessionState, command: Command) -> Result<Response, Problem> {
         let Self { state, caller, headers, .. } = self;
         let intent = Intent { requested_by: caller.subject.as_str().to_owned(), command };
-        let appended = append::durably(&state, &intent).await?;
+        let appended = append::durably(&state, &intent, append::Line::Counted).await?;
         let log = appended.position.into();
         let now = state.ports.clock.now();
         let asked = request::prefer_wait(&headers, state.options.wait_max);

@@ -178,7 +178,7 @@ fn check_against_known(state: &Shared, sessions: &[Session]) -> Result<(), Probl
 async fn append_opening(state: &Shared, author: &str, session: Session) -> Result<(SessionId, Position), Problem> {
     let session_id = session.session_id.clone();
     let intent = Intent { requested_by: author.to_owned(), command: Command::OpenSession(Box::new(session)) };
-    let appended = append::durably(state, &intent).await?;
+    let appended = append::durably(state, &intent, append::Line::Counted).await?;
     Ok((session_id, appended.position))
 }
 

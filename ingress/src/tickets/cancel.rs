@@ -66,7 +66,7 @@ pub(crate) async fn cancel(
     let allowance = rate_limit::check(&state, &caller, address, &session.session)?;
     let cancel = Cancel { ticket: ticket.handle.id, patient_id: patient.clone(), session: reference };
     let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Cancel(cancel) };
-    let appended = append::durably(&state, &intent).await?;
+    let appended = append::durably(&state, &intent, append::Line::Counted).await?;
 
     let cancellation = Some(appended.position.into());
     let wait = request::prefer_wait(&headers, state.options.wait_max);

@@ -106,7 +106,8 @@ pub(crate) struct GetQuery {
 #[utoipa::path(get, path = "/v1/tickets/{ticket}", tag = "patients", security(("bearer" = [])),
     params(("ticket" = String, Path, description = "The ticket"), GetQuery),
     responses((status = 200, description = "The ticket", body = View),
-        (status = 404, description = "Not a ticket of yours", body = crate::problem::Shape)))]
+        (status = 404, description = "Not a ticket of yours", body = crate::problem::Shape),
+        (status = 503, description = "Its decision cannot be read now; ask again later", body = crate::problem::Shape)))]
 pub(crate) async fn get(
     State(state): State<Shared>,
     Caller(caller): Caller,

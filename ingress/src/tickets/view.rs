@@ -113,10 +113,13 @@ pub(crate) struct Queued {
     session: Option<Session>,
     /// Requests ahead of it in its line.
     position: u64,
-    /// When it is likely decided, in milliseconds from now; `null` until a rate was measured.
+    /// When it is likely decided, in milliseconds from now; `null` until a rate was measured, and while `late`.
     eta_ms: Option<u64>,
     /// The rate that `eta_ms` rests on: decisions a second in its line while there was something to decide.
     rate_per_s: Option<f64>,
+    /// `true` while decisions are late: the request is safe, and when it will be decided is not known. Else left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
     log: Log,
     links: Links,
 }
@@ -156,7 +159,10 @@ impl View {
     fn in_line(ticket: &Ticket, state: &Shared, session: Option<Session>) -> Self {
         let handle = &ticket.handle;
         let InLine { position, eta_ms, rate_per_s } = state.progress.in_line(handle.position);
+        let late = state.is_late(handle.position.partition, state.ports.clock.now());
+        let (eta_ms, rate_per_s) = if late { (None, None) } else { (eta_ms, rate_per_s) };
         Self::Queued(Queued {
+            late,
             status: Status::Queued,
             session,
             position,

@@ -119,6 +119,7 @@ impl Kit {
             audit: Arc::clone(&audit) as _,
             analytics: Arc::new(analytics),
             pipeline: None,
+            breakers: orderly_domain::breaker::Breakers::default(),
             peers: None,
             clock: Arc::clone(&clock) as _,
         };

@@ -134,6 +134,7 @@ async fn an_address_in_use_is_named() {
         audit: std::sync::Arc::clone(&kit.audit) as _,
         analytics: std::sync::Arc::new(analytics),
         pipeline: None,
+        breakers: orderly_domain::breaker::Breakers::default(),
         peers: None,
         clock: std::sync::Arc::clone(&kit.clock) as _,
     };

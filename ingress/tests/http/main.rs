@@ -5,6 +5,7 @@
 mod audit;
 mod bad_input;
 mod bookings;
+mod breakers;
 mod faults;
 mod http2;
 mod kit;
@@ -15,6 +16,7 @@ mod policy;
 mod ready;
 mod roles;
 mod sessions;
+mod shedding;
 mod slow_readers;
 mod stop;
 mod streams;

@@ -15,6 +15,7 @@ fn allowed(method: &str, path: &str) -> Option<Role> {
         (_, "/v1/audit") => Some(Role::Auditor),
         (_, path) if path.starts_with("/v1/reports") => Some(Role::Analyst),
         (_, path) if path.starts_with("/v1/policy") || path == "/v1/pipeline" => Some(Role::Ops),
+        ("put", "/v1/breakers/{name}") => Some(Role::Ops),
         ("put" | "patch" | "post", path) if path.starts_with("/v1/sessions") => Some(Role::Ops),
         other => panic!("say here who may call {other:?}"),
     }

@@ -46,6 +46,13 @@ mod redis;
 
 mod memory {
     crate::ledger::suite!(orderly_sinks::ledger::memory::Ledger::default());
+
+    /// Behind a breaker.
+    mod guarded {
+        use orderly_sinks::ledger::memory::Ledger;
+
+        crate::ledger::suite!(crate::guarded::Guarded::of(Ledger::default()));
+    }
 }
 
 /// Session `number`: two a department, two departments a day, three days.

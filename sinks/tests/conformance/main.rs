@@ -4,6 +4,7 @@ mod analytics;
 mod audit;
 mod fanout;
 mod feed;
+mod guarded;
 mod ledger;
 mod log;
 mod peers;

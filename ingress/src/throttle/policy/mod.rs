@@ -28,7 +28,8 @@ pub struct Policy {
     /// Other limits for sessions before, soon after and long after their release.
     #[serde(default, skip_serializing_if = "Phases::is_default")]
     pub phases: Phases,
-    /// When to turn intents away early because the line is too long; left out, only when it is full.
+    /// When to turn intents away early because the line is too long; left out, `ingress.shed_wait_max_ms` and
+    /// `ingress.undecided_max` of each node's configuration hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shed: Option<Shed>,
     /// Other limits for a single doctor, campus, patient, …: they hold instead of all others of their kind.

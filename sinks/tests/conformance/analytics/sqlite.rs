@@ -16,6 +16,21 @@ impl Place for Folder {
 
 super::suite!(Folder(TempDir::new().unwrap()));
 
+/// Behind a breaker.
+mod guarded {
+    use super::*;
+
+    struct Guarded(Folder);
+
+    impl Place for Guarded {
+        async fn open(&self) -> Arc<dyn Analytics> {
+            crate::guarded::guards().analytics(self.0.open().await)
+        }
+    }
+
+    super::super::suite!(Guarded(Folder(TempDir::new().unwrap())));
+}
+
 #[tokio::test]
 async fn a_long_read_holds_no_append_up() {
     let place = Folder(TempDir::new().unwrap());

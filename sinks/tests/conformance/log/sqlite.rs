@@ -36,6 +36,22 @@ impl Place for Folder {
 
 super::suite!(Folder::new());
 
+/// Behind a breaker.
+mod guarded {
+    use super::*;
+
+    struct Guarded(Folder);
+
+    #[async_trait::async_trait]
+    impl Place for Guarded {
+        async fn open(&self) -> Arc<dyn IntentLog> {
+            crate::guarded::guards().log(self.0.open().await)
+        }
+    }
+
+    super::super::suite!(Guarded(Folder::new()));
+}
+
 fn options() -> Options {
     Options { partitions: PARTITIONS, ..Options::default() }
 }

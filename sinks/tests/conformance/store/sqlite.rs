@@ -35,6 +35,21 @@ mod forgetful {
     super::super::suite!(folder());
 }
 
+/// Behind breakers.
+mod guarded {
+    use super::*;
+
+    struct Guarded(Folder);
+
+    impl Place for Guarded {
+        async fn open(&self) -> Arc<dyn Store> {
+            crate::guarded::guards().store(self.0.open().await)
+        }
+    }
+
+    super::super::suite!(Guarded(folder()));
+}
+
 #[tokio::test]
 async fn a_full_file_changes_nothing_and_goes_on_when_there_is_room() {
     let small = Options { size_max_bytes: Some(400_000), ..Options::default() };
