@@ -43,7 +43,7 @@ mod tickets;
 mod waiters;
 
 pub use options::Options;
-pub use proxies::{NotNetworks, Proxies};
+pub use proxies::{Header, NotNetworks, Proxies};
 pub use server::{Error, Server};
 pub use shed::Bounds;
 pub use state::Ports;

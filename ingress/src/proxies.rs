@@ -5,12 +5,29 @@ use std::str::FromStr;
 
 use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The networks of proxies whose word is taken for where a request comes from. Nobody's, by default.
+/// The header in which proxies tell where a request comes from.
+///
+/// Only one is read: a proxy that writes one lets a client's own other one pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Header {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// The proxies whose word is taken for where a request comes from. Nobody's, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxies(Vec<IpNet>);
+pub struct Proxies {
+    networks: Vec<IpNet>,
+    header: Header,
+}
 
 /// Not a list of networks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,25 +44,35 @@ impl FromStr for Proxies {
             let network = name.parse::<IpNet>().or_else(|_| name.parse::<IpAddr>().map(IpNet::from));
             network.map_err(|_| NotNetworks(name.to_owned()))
         };
-        names.map(network).collect::<Result<_, _>>().map(Self)
+        let networks = names.map(network).collect::<Result<_, _>>()?;
+        Ok(Self { networks, header: Header::default() })
     }
 }
 
 impl Proxies {
+    /// The same proxies, which write this header.
+    #[must_use]
+    pub fn writing(self, header: Header) -> Self {
+        Self { header, ..self }
+    }
+
     /// Whether this is the address of such a proxy.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Where a request comes from that `peer` sent: the last hop of `Forwarded` (RFC 7239), else of `X-Forwarded-For`,
-    /// that is no trusted proxy. What stands before it anybody can have written.
+    /// Where a request comes from that `peer` sent: the last hop that is no trusted proxy. What stands before it anybody can
+    /// have written.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if self.0.is_empty() || !self.trusts(peer) {
+        if self.networks.is_empty() || !self.trusts(peer) {
             return peer;
         }
-        let name = if headers.contains_key(header::FORWARDED) { header::FORWARDED } else { X_FORWARDED_FOR };
+        let name = match self.header {
+            Header::XForwardedFor => X_FORWARDED_FOR,
+            Header::Forwarded => header::FORWARDED,
+        };
         let lines: Vec<_> = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok()).collect();
         let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
         let mut client = peer;
@@ -86,7 +113,11 @@ mod tests {
     use super::*;
 
     fn client(peer: &str, lines: &[(&'static str, &str)]) -> String {
-        let proxies: Proxies = "10.0.0.0/8, 192.0.2.1,2001:db8::/32".parse().unwrap();
+        client_by(Header::XForwardedFor, peer, lines)
+    }
+
+    fn client_by(header: Header, peer: &str, lines: &[(&'static str, &str)]) -> String {
+        let proxies = "10.0.0.0/8, 192.0.2.1,2001:db8::/32".parse::<Proxies>().unwrap().writing(header);
         let name = |name| HeaderName::from_static(name);
         let headers = lines.iter().map(|(n, value)| (name(n), HeaderValue::from_str(value).unwrap()));
         proxies.client(peer.parse().unwrap(), &headers.collect()).to_string()
@@ -113,9 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_goes_before_the_other() {
+    fn only_the_header_is_read_that_the_proxies_write() {
         let both = [("forwarded", "for=198.51.100.1;proto=https, For=\"10.2.2.2:80\""), ("x-forwarded-for", "1.1.1.1")];
+        assert_eq!(client("10.1.1.1", &both), "1.1.1.1");
+        let client = |peer: &str, lines: &[(&'static str, &str)]| client_by(Header::Forwarded, peer, lines);
         assert_eq!(client("10.1.1.1", &both), "198.51.100.1");
+        assert_eq!(client("10.1.1.1", &both[1..]), "10.1.1.1");
         assert_eq!(client("2001:db8::7", &[("forwarded", "for=\"[2001:470::1]:4711\"")]), "2001:470::1");
         assert_eq!(client("10.1.1.1", &[("forwarded", "for=_hidden")]), "10.1.1.1");
         assert_eq!(client("10.1.1.1", &[("forwarded", "proto=http")]), "10.1.1.1");

@@ -1,21 +1,18 @@
 //! How throttling is told: the problem, and the `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers).
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use orderly_domain::Session;
 
 use crate::auth::Identity;
+use crate::jitter;
 use crate::problem::{Problem, kind};
 use crate::state::State;
 use crate::throttle::{Allowance, Subject, Throttled};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
-
-/// Over how long those are spread, at least, who are refused by a limit that they share.
-const SPREAD_MIN: Duration = Duration::from_secs(2);
 
 /// Measures a request. Answers with what the patient may still ask for, when patients are limited.
 pub(crate) fn check(
@@ -43,18 +40,13 @@ fn problem(hit: &Throttled) -> Problem {
     let limit = hit.limit.as_str();
     // A limit that many share would have them all come back at once.
     let shared = hit.limit.is_shared();
-    let retry_after = if shared { spread(hit.retry_after) } else { hit.retry_after };
+    let retry_after = if shared { jitter::spread(hit.retry_after) } else { hit.retry_after };
     Problem::new(&kind::RATE_LIMITED)
         .detail(format!("The {hit}. Nothing was taken."))
         .member("limit", limit)
         .retry_after(retry_after)
         .header(POLICY, &policy(limit, hit.rate_per_s, hit.burst))
         .header(STATE, &format!("\"{limit}\";r=0;t={}", retry_after.as_millis().div_ceil(1_000)))
-}
-
-/// That long or up to twice as long, so that those who are told it come back one after the other.
-pub(crate) fn spread(after: Duration) -> Duration {
-    after + after.max(SPREAD_MIN).mul_f64(rand::random::<f64>())
 }
 
 /// Tells what is left.

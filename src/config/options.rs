@@ -234,7 +234,11 @@ impl Config {
                 undecided_max: ingress.undecided_max,
             },
             tls: self.tls_files()?,
-            trusted_proxies: ingress.trusted_proxies.parse().context("ingress.trusted_proxies")?,
+            trusted_proxies: ingress
+                .trusted_proxies
+                .parse::<orderly_ingress::Proxies>()
+                .context("ingress.trusted_proxies")?
+                .writing(ingress.trusted_proxies_header),
             arrivals_file: ingress.arrivals_file.clone(),
             arrivals_bytes_max: ingress.arrivals_bytes_max,
             connections_max: ingress.connections_max,

@@ -328,9 +328,13 @@ pub(crate) struct Ingress {
     #[config(default = 500_000, env = "ORDERLY_INGRESS__UNDECIDED_MAX")]
     pub undecided_max: u64,
     /// Proxies in front of this server, addresses or networks (10.0.0.0/8) with commas between them: only theirs is the word
-    /// that is taken, in `Forwarded` or `X-Forwarded-For`, for where a request comes from.
+    /// that is taken for where a request comes from.
     #[config(default = "", env = "ORDERLY_INGRESS__TRUSTED_PROXIES")]
     pub trusted_proxies: String,
+    /// The header in which they write it: "x-forwarded-for" or "forwarded" (RFC 7239). The other one is not read, because
+    /// clients may send it past them.
+    #[config(default = "x-forwarded-for", env = "ORDERLY_INGRESS__TRUSTED_PROXIES_HEADER")]
+    pub trusted_proxies_header: orderly_ingress::Header,
     /// A file to which is written who asks for what, one request a line, also those that are throttled: `orderly policy
     /// rehearse` takes it. Patients and addresses are hashes in it. Without it, nothing is written.
     #[config(env = "ORDERLY_INGRESS__ARRIVALS_FILE")]
