@@ -59,6 +59,6 @@ fn a_server_that_is_not_there_is_a_failure_that_says_so() {
     let told = complaint(&mut get, 1);
     assert!(told.contains("cannot be reached") && told.contains("--url"), "{told}");
     assert!(!told.contains("secret-token"), "{told}");
-    let told = complaint(orderly(folder.path()).args(["policy", "get", "--url", "https://h", "--token", "t"]), 1);
+    let told = complaint(orderly(folder.path()).args(["policy", "get", "--url", "ftp://h", "--token", "t"]), 1);
     assert!(told.contains("http://127.0.0.1:8080"), "{told}");
 }
