@@ -31,7 +31,8 @@ fn audited(method: &str, path: &str) -> Option<Role> {
         ("delete", "/v1/tickets/{ticket}") => Some(Role::Patient),
         (_, "/v1/audit") => Some(Role::Auditor),
         (_, path) if path.starts_with("/v1/reports") => Some(Role::Analyst),
-        (_, path) if path.starts_with("/v1/policy") || path == "/v1/pipeline" => Some(Role::Ops),
+        (_, path) if path.starts_with("/v1/policy") || path.starts_with("/v1/breakers") => Some(Role::Ops),
+        (_, "/v1/pipeline") => Some(Role::Ops),
         ("put" | "patch" | "post", path) if path.starts_with("/v1/sessions") => Some(Role::Ops),
         _ => None,
     }
