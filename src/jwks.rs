@@ -25,16 +25,14 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// A provider, asked once.
+    /// A provider that was not asked yet.
     ///
     /// # Errors
-    /// When it does not answer with keys.
-    pub(crate) async fn ask_first(url: &str, refresh: Duration, keys: Keys) -> anyhow::Result<Self> {
+    /// When its address cannot be read.
+    pub(crate) fn new(url: &str, refresh: Duration, keys: Keys) -> anyhow::Result<Self> {
         let url: Url = url.parse().with_context(|| format!("auth.jwks_url {url:?} is no address"))?;
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().context("the HTTP client cannot be made")?;
-        let provider = Self { http, url, refresh, keys };
-        provider.ask().await.with_context(|| format!("the keys of {} (auth.jwks_url) cannot be had", provider.url))?;
-        Ok(provider)
+        Ok(Self { http, url, refresh, keys })
     }
 
     async fn ask(&self) -> anyhow::Result<()> {
@@ -49,20 +47,23 @@ impl Provider {
         Ok(())
     }
 
-    /// Asks again from time to time, and when a token names a key that is not known. While there is no answer, the keys that
-    /// are known stay.
+    /// Asks at once, then from time to time, and when a token names a key that is not known. While there is no answer, the
+    /// keys that are known stay; without any, every token is refused, and what needs none goes on: decisions above all.
     pub(crate) async fn follow(self) {
+        let mut known = false;
         loop {
             let asked = Instant::now();
-            tokio::select! {
-                () = sleep_until(asked + self.refresh) => {}
-                () = self.keys.wanted() => sleep_until(asked + PAUSE_MIN).await,
+            match self.ask().await {
+                Ok(()) => known = true,
+                Err(error) => {
+                    let (error, url) = (format!("{error:#}"), &self.url);
+                    tracing::warn!(error, %url, known, "the keys of auth.jwks_url cannot be had; those known stay");
+                }
             }
-            if let Err(error) = self.ask().await {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "the identity provider's keys cannot be had; those known stay"
-                );
+            let next = asked + if known { self.refresh } else { PAUSE_MIN };
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = self.keys.wanted() => sleep_until(asked + PAUSE_MIN).await,
             }
         }
     }

@@ -51,12 +51,13 @@ pub(crate) async fn gate(
     }
 }
 
-/// Whether a browser asks for a page, rather than a program for data.
+/// Whether a browser asks for a page, rather than a program for data: what browsers send when a person goes somewhere names
+/// XHTML; what programs send by default does not.
 fn wants_a_page(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
+        .is_some_and(|accept| accept.contains("application/xhtml+xml") && !accept.contains("json"))
 }
 
 /// A call that leaves an entry in the audit trail. Its answer goes out when the entry is durable.

@@ -73,8 +73,9 @@ impl Proxies {
             Header::XForwardedFor => X_FORWARDED_FOR,
             Header::Forwarded => header::FORWARDED,
         };
-        let lines: Vec<_> = headers.get_all(&name).iter().filter_map(|line| line.to_str().ok()).collect();
-        let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        let lines = headers.get_all(&name).iter().rev();
+        // What cannot be read is a hop that is no address.
+        let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
         let mut client = peer;
         for hop in hops {
             let named = if name == header::FORWARDED { forwarded_for(hop) } else { Some(hop) };

@@ -81,21 +81,38 @@ fn keys_come_from_an_identity_provider() {
         serve.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).env("ORDERLY_AUTH__JWKS_URL", &url);
         serve
     };
-    fs::write(&file, r#"{"keys":[]}"#).expect("writable");
-    let told = complaint(&mut serve(&[]), 1);
-    assert!(told.contains("auth.jwks_url") && told.contains("none has a kid"), "{told}");
     let told = complaint(&mut serve(&["--demo"]), 1);
     assert!(told.contains("leave auth.jwks_url out"), "{told}");
-    // RFC 8037, appendix A.2, under a name.
-    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-    fs::write(&file, key).expect("writable");
+    // The provider has nothing yet: what needs no token goes on, and it is asked again.
     let mut serving = serve(&[]).stdout(std::process::Stdio::piped()).spawn().expect("it runs");
     let mut first = String::new();
     let mut stdout = std::io::BufReader::new(serving.stdout.take().expect("piped"));
     std::io::BufRead::read_line(&mut stdout, &mut first).expect("it says where it listens");
+    assert!(first.starts_with("orderly listens on http://"), "{first}");
+    let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+    // The key of RFC 8037, appendix A, and what it signs.
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    fs::write(&file, key).expect("writable");
+    let token = token_of_rfc_8037();
+    let list = || {
+        let mut list = orderly(folder.path());
+        list.args(["policy", "history", "--url", url.trim_end_matches(',')]).env("ORDERLY_TOKEN", &token);
+        list.output().expect("it runs").status.success()
+    };
+    while !list() {}
     serving.kill().expect("it runs");
     serving.wait().expect("it was killed");
-    assert!(first.starts_with("orderly listens on http://"), "{first}");
+}
+
+/// A token for ops that the key of RFC 8037's example has signed.
+fn token_of_rfc_8037() -> String {
+    let now = orderly_domain::Clock::now(&orderly_domain::clock::System).as_millis() / 1_000;
+    let claims = serde_json::json!({"iss": "orderly", "aud": "orderly", "sub": "amy", "role": "ops", "nbf": now, "exp": now + 600});
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
+    let key = jsonwebtoken::EncodingKey::from_ed_pem(pem.as_bytes()).expect("a key");
+    let header =
+        jsonwebtoken::Header { kid: Some("a".into()), ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA) };
+    jsonwebtoken::encode(&header, &claims, &key).expect("signed")
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{DecodingKey, Validation};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
@@ -36,22 +37,41 @@ impl Key {
     }
 }
 
+/// A set of keys, as it is told.
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<serde_json::Value>,
+}
+
 /// The keys of an identity provider, by their `kid`.
 pub(super) struct KeySet {
     names: Names,
     keys: ArcSwap<HashMap<String, Arc<Key>>>,
+    /// What they were read from: the same again changes nothing.
+    document: ArcSwap<String>,
     generation: AtomicU64,
     wanted: Notify,
 }
 
 impl KeySet {
     pub(super) fn new(names: Names) -> Self {
-        Self { names, keys: ArcSwap::default(), generation: AtomicU64::new(0), wanted: Notify::new() }
+        Self {
+            names,
+            keys: ArcSwap::default(),
+            document: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            wanted: Notify::new(),
+        }
     }
 
     pub(super) fn replace(&self, document: &str) -> Result<usize, Error> {
-        let set: JwkSet = serde_json::from_str(document).map_err(|error| Error::Set(error.to_string()))?;
-        let keys: HashMap<_, _> = set.keys.iter().filter_map(|key| self.usable(key)).collect();
+        if *self.document.load_full() == document {
+            return Ok(self.keys.load().len());
+        }
+        let set: Document = serde_json::from_str(document).map_err(|error| Error::Set(error.to_string()))?;
+        // One by one: a key of a kind that is not known here is none of ours, and takes no other with it.
+        let known = set.keys.iter().filter_map(|key| Jwk::deserialize(key).ok());
+        let keys: HashMap<_, _> = known.filter_map(|key| self.usable(&key)).collect();
         if keys.is_empty() {
             return Err(Error::Set(format!(
                 "of its {} keys none has a kid and is for RS256, ES256 or EdDSA signatures",
@@ -60,6 +80,7 @@ impl KeySet {
         }
         let count = keys.len();
         self.keys.store(Arc::new(keys));
+        self.document.store(Arc::new(document.to_owned()));
         self.generation.fetch_add(1, Ordering::Release);
         Ok(count)
     }

@@ -116,7 +116,9 @@ impl Shed {
             return Err(Refused::Undecided { retry_after: jitter::later(RETRY_UNKNOWN) });
         }
         let ahead = lane.undecided(progress.next_offset(partition)).saturating_sub(1);
+        // Who comes first is always let in: its decision is what the next measurement is made of.
         if !late
+            && ahead > 0
             && let Some(expected) = lane.expected_wait(ahead)
             && expected > bounds.wait_max
         {

@@ -167,18 +167,19 @@ impl<C: Clock + Clone> Throttle<C> {
     /// [`Error::Policy`] when it breaks its rules; then nothing changes.
     pub fn swap(&self, policy: Policy, now: Timestamp) -> Result<(), Error> {
         policy.validate().map_err(Error::Policy)?;
-        self.follow(&Arc::new(policy), now);
+        let policy = Arc::new(policy);
+        self.replace(|_| Arc::clone(&policy), now);
         Ok(())
     }
 
     /// Lets what the policy has scheduled begin and end. Returns the names of what holds now, if that has changed.
     pub fn keep_time(&self, now: Timestamp) -> Option<Vec<String>> {
-        let limits = self.limits.load_full();
-        let scheduled = in_force(&limits.policy, now);
-        if scheduled == limits.scheduled {
+        let limits = self.limits.load();
+        if in_force(&limits.policy, now) == limits.scheduled {
             return None;
         }
-        self.follow(&limits.policy, now);
+        // Of whatever policy is in force when it is replaced: another may be set at the same moment.
+        self.replace(|before| Arc::clone(&before.policy), now);
         Some(self.scheduled())
     }
 
@@ -205,11 +206,15 @@ impl<C: Clock + Clone> Throttle<C> {
         self.metrics.share.set(share);
     }
 
-    fn follow(&self, policy: &Arc<Policy>, now: Timestamp) {
+    /// Replaces the limits in force by those of a policy, at that time of the day.
+    fn replace(&self, policy: impl Fn(&limits::Limits<C>) -> Arc<Policy>, now: Timestamp) {
         let hash = |key: &str| self.hasher.hash_one(key);
         let make = Make { clock: &self.clock, metrics: &self.metrics, share: &self.share, hash: &hash };
-        let scheduled = in_force(policy, now);
-        self.limits.rcu(|before| limits::Limits::new(Arc::clone(policy), scheduled.clone(), Some(before), &make));
+        self.limits.rcu(|before| {
+            let policy = policy(before);
+            let scheduled = in_force(&policy, now);
+            limits::Limits::new(policy, scheduled, Some(before), &make)
+        });
     }
 
     fn measure(&self, limits: &limits::Limits<C>, subject: Subject<'_>) -> Result<Admitted, Throttled> {

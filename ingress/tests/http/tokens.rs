@@ -186,7 +186,13 @@ async fn a_provider_may_have_several_keys_and_change_them() {
 
     let secret = json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"});
     let of = |all: &[&Value]| json!({"keys": all}).to_string();
-    assert_eq!(keys.replace(&of(&[&first_key, &secret])).unwrap(), 1, "a shared secret is no public key");
+    let unusual = json!({"kty": "EC", "crv": "secp256k1", "kid": "u", "x": "AA", "y": "AA"});
+    let all = of(&[&unusual, &first_key, &secret]);
+    assert_eq!(
+        keys.replace(&all).unwrap(),
+        1,
+        "a shared secret is no public key, and one of another kind is passed over"
+    );
     assert_eq!(status(first(&claims)).await, StatusCode::OK);
     assert_eq!(status(second(&claims)).await, StatusCode::UNAUTHORIZED);
     keys.wanted().await;
