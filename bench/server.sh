@@ -13,6 +13,7 @@ build() {
   need cc gcc libc6-dev
   need c++ g++
   need curl curl ca-certificates
+  ingress/web/build.sh
   say "Building in release mode (the first time takes some minutes)"
   cargo build --release --bins -p orderly -p orderly-bench
 }
@@ -34,14 +35,14 @@ choose_port() {
   echo "$port"
 }
 
-# Starts `orderly serve` on a fresh data folder and waits until it is ready.
+# Starts `orderly serve` (the program $orderly, if that is set) on a fresh data folder and waits until it is ready.
 #   start_server DATA PORT [OPTION…]
 start_server() {
   local data=$1 port=$2
   shift 2
   rm -rf "$data"
   mkdir -p "$data"
-  "$target/release/orderly" serve --data "$data" --listen "127.0.0.1:$port" "$@" >"$data.log" 2>&1 &
+  "${orderly:-$target/release/orderly}" serve --data "$data" --listen "127.0.0.1:$port" "$@" >"$data.log" 2>&1 &
   server_pid=$!
   local deadline=$((SECONDS + 60))
   until curl -fs -o /dev/null "http://127.0.0.1:$port/readyz"; do

@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# Unit, property, conformance and process tests, against real servers; then those on today's ClickHouse engine (chDB), which
-# is fetched once (180 MB to load, 570 MB on the disk).
+# Unit, property, fuzz, conformance and process tests, against real servers; the API against its description; the pages in a
+# browser; then what runs on today's ClickHouse engine (chDB), which is fetched once (180 MB to load, 570 MB on the disk).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=bench/install.sh
 source bench/install.sh
 
 need_servers
+ingress/web/build.sh
 cargo test --workspace
+
+bench/contract.sh
+
+say "The pages in a browser"
+ingress/web/build.sh test
 
 say "The tests on today's ClickHouse (chDB)"
 if (need npm npm && bench/stack/clickhouse/fetch-chdb.sh); then

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::config::{Config, Profile};
 use crate::edges::Past;
+use crate::personal;
 
 /// How long a check of an idle system waits for analytics, which trail the store.
 const ANALYTICS_WAIT: Duration = Duration::from_secs(10);
@@ -69,8 +70,9 @@ async fn distributed(config: &Config, past: &Past, options: Options) -> anyhow::
     let report = orderly_checker::check(&*past.log, &*past.store, options).await;
     let mut report = report.context("cannot check log and store")?;
     if options.idle {
-        let ledger = ledger::redis::Ledger::open(config.redis_ledger_options(), &registry).await;
-        let ledger = ledger.context("cannot open the ledger")?;
+        let ledger =
+            ledger::redis::Ledger::open(config.redis_ledger_options(), personal::pseudonyms(config)?, &registry);
+        let ledger = ledger.await.context("cannot open the ledger")?;
         orderly_checker::check_ledger(&ledger, &*past.store, &mut report).await?;
     }
     let analytics = analytics::clickhouse::Analytics::open(config.clickhouse_options()?, &registry).await;

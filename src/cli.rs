@@ -102,6 +102,13 @@ contend for, one appointment per patient, goes to whoever asks first. `orderly c
     #[command(subcommand)]
     Breakers(Breakers),
 
+    /// List who looks like a program on a running node, and why
+    #[command(after_help = "Example:
+  orderly suspects --url http://127.0.0.1:8080
+      Patients are masked. Each node sees what is asked of it: ask each. A policy without a section [suspicion] watches
+      nobody.")]
+    Suspects(Suspects),
+
     /// Open clinic sessions on a running server
     #[command(subcommand)]
     Sessions(Sessions),
@@ -112,6 +119,10 @@ contend for, one appointment per patient, goes to whoever asks first. `orderly c
       A token for the commands `policy` and `sessions`, good for an hour.
   orderly token --sub patient-1 --role patient --ttl 8h --data /var/lib/orderly")]
     Token(Token),
+
+    /// Rotate the keys that seal patients' data
+    #[command(subcommand)]
+    Keys(Keys),
 
     /// Make certificates to try TLS with
     #[command(subcommand)]
@@ -407,6 +418,17 @@ pub(crate) struct Hold {
     pub server: Server,
 }
 
+/// Options of `orderly suspects`.
+#[derive(Debug, Args)]
+pub(crate) struct Suspects {
+    /// How many at most: 1 to 1,000
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub limit: u16,
+    /// The node to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
 /// Commands of `orderly sessions`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sessions {
@@ -466,6 +488,49 @@ pub(crate) struct Token {
     /// How long it is good: 90s, 30m, 8h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub ttl: std::time::Duration,
+}
+
+/// Commands of `orderly keys`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Add a key that seals from now on
+    #[command(after_help = "Examples:
+  orderly keys rotate --config orderly.toml
+      A new first key in the file personal.keys_file; the others still open what they sealed. Without the file, it is made.
+  orderly keys rotate --data /var/lib/orderly
+      The same for the file personal.keys in the data folder.
+
+Servers take it over within seconds, without a restart. Run `orderly keys reencrypt` after it.")]
+    Rotate {
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Seal with the newest key what older ones sealed
+    #[command(after_help = "Example:
+  orderly keys reencrypt --config orderly.toml
+      Goes through the store in small transactions, also while servers run. It may be stopped, and begun again.
+
+Exit status 1 when there are rows that no key here opens; they stay as they are.")]
+    Reencrypt {
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        source: Source,
+    },
+    /// List the keys, how many rows need each, and which may go
+    #[command(after_help = "Example:
+  orderly keys list --config orderly.toml
+
+A key may go when no row of the store needs it, and when the log has dropped what was sealed before the next key was made
+(log.retention_hours). Then remove its line from the file.")]
+    List {
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        source: Source,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Commands of `orderly certs`.

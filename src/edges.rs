@@ -10,9 +10,9 @@ use orderly_sinks::guarded::Guards;
 use orderly_sinks::{analytics, fanout, feed, ledger, log, peers, store};
 use prometheus::Registry;
 
-use crate::audit;
 use crate::config::{Config, Profile};
 use crate::serve::{Roles, owner};
+use crate::{audit, personal};
 
 /// The adapters, opened.
 pub(crate) struct Edges {
@@ -131,8 +131,9 @@ impl Edges {
     async fn distributed(config: &Config, roles: Roles, registry: &Registry) -> anyhow::Result<Self> {
         let log = log::kafka::Log::open(config.kafka_options(), registry).await.context("the intent log")?;
         let store = store::postgres::Store::open(config.postgres_options(), registry).await.context("the store")?;
-        let ledger =
-            ledger::redis::Ledger::open(config.redis_ledger_options(), registry).await.context("the ledger")?;
+        let pseudonyms = personal::pseudonyms(config)?;
+        let ledger = ledger::redis::Ledger::open(config.redis_ledger_options(), pseudonyms, registry);
+        let ledger = ledger.await.context("the ledger")?;
         let listening = fanout::redis::Options { listen: roles.ingress, ..config.redis_fanout_options() };
         let fanout = fanout::redis::Fanout::open(listening, registry).await.context("the fan-out")?;
         // ClickHouse may be away: nobody but an analyst waits for it.

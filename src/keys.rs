@@ -39,7 +39,7 @@ pub(crate) fn for_server(config: &Config, demo: bool) -> anyhow::Result<Keys> {
         Some(path) => configured(config, path),
         None if demo => {
             let path = config.data.join(DEMO_KEY);
-            create_when_missing(&path, || Ok(format!("{}\n", random()?)))?;
+            create_when_missing(&path, || Ok(format!("{}\n", random(SECRET_BYTES)?)))?;
             demo_key(config, &path)
         }
         None => bail!(
@@ -100,12 +100,15 @@ pub(crate) fn ticket_codec(config: &Config) -> anyhow::Result<ticket::Codec> {
         None => {
             let path = config.data.join(TICKET_KEYS);
             create_when_missing(&path, || {
-                Ok(format!("# Signs tickets: ID BASE64. To rotate, put a line with a new ID first.\n1 {}\n", random()?))
+                Ok(format!(
+                    "# Signs tickets: ID BASE64. To rotate, put a line with a new ID first.\n1 {}\n",
+                    random(SECRET_BYTES)?
+                ))
             })?;
             path
         }
     };
-    let text = String::from_utf8(read(&path)?).map_err(|_| anyhow!("{} is not text", path.display()))?;
+    let text = read_text(&path)?;
     parse_ticket_keys(&text).with_context(|| format!("the ticket keys in {} cannot be used", path.display()))
 }
 
@@ -134,6 +137,14 @@ fn parse_ticket_key(line: &str) -> anyhow::Result<ticket::Key> {
         .with_context(|| format!("the key has {} bytes; make it at least {}", secret.len(), ticket::Key::BYTES_MIN))
 }
 
+/// A key file's text.
+///
+/// # Errors
+/// When it cannot be read, or is no text.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| anyhow!("{} is not text", path.display()))
+}
+
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let name = path.display();
     let key =
@@ -146,8 +157,12 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(key)
 }
 
-fn random() -> anyhow::Result<String> {
-    let mut secret = [0; SECRET_BYTES];
+/// So many random bytes, as base64.
+///
+/// # Errors
+/// When the system has none.
+pub(crate) fn random(bytes: usize) -> anyhow::Result<String> {
+    let mut secret = vec![0; bytes];
     getrandom::fill(&mut secret).map_err(|cause| anyhow!("the system has no random numbers: {cause}"))?;
     Ok(STANDARD.encode(secret))
 }

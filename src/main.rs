@@ -12,6 +12,7 @@ mod edges;
 mod follow;
 mod jwks;
 mod keys;
+mod personal;
 mod rehearse;
 mod replay;
 mod serve;
@@ -25,7 +26,7 @@ use orderly_domain::breaker::Held;
 use orderly_domain::clock::{Clock as _, System};
 use orderly_ingress::auth::Grant;
 
-use cli::{Audit, Breakers, Certs, Cli, Command, Policy, Sessions};
+use cli::{Audit, Breakers, Certs, Cli, Command, Keys, Policy, Sessions};
 use client::Client;
 use config::Config;
 use serve::Roles;
@@ -108,6 +109,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Breakers(Breakers::Open(hold)) => hold_breaker(hold, Held::Open).await?,
         Command::Breakers(Breakers::Close(hold)) => hold_breaker(hold, Held::Closed).await?,
         Command::Breakers(Breakers::Reset(hold)) => hold_breaker(hold, Held::Automatic).await?,
+        Command::Suspects(cli::Suspects { limit, server }) => {
+            client::suspects::list(&Client::new(server)?, limit).await?;
+        }
         Command::Sessions(Sessions::Import { file, server }) => {
             client::sessions::import(&Client::new(server)?, &file).await?;
         }
@@ -119,6 +123,21 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let grant = Grant { subject: &command.sub, role: command.role, client, level };
             let token = keys.mint(grant, System.now(), command.ttl)?;
             writeln!(std::io::stdout().lock(), "{token}")?;
+        }
+        Command::Keys(Keys::Rotate { source }) => {
+            let config = configured(&source)?;
+            telemetry::init(&config)?;
+            writeln!(std::io::stdout().lock(), "{}", personal::rotate(&config)?)?;
+        }
+        Command::Keys(Keys::Reencrypt { source }) => {
+            let config = configured(&source)?;
+            telemetry::init(&config)?;
+            personal::reencrypt(&config).await?;
+        }
+        Command::Keys(Keys::List { source, json }) => {
+            let config = configured(&source)?;
+            telemetry::init(&config)?;
+            personal::list(&config, json).await?;
         }
         Command::Certs(Certs::Dev { out }) => certs::dev(&out)?,
         Command::Config(command) => {

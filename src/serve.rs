@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Profile};
 use crate::edges::Edges;
-use crate::{audit, demo, jwks, keys};
+use crate::{audit, demo, jwks, keys, personal};
 
 /// How long a stop waits for what is in flight. What is not decided by then is in the log, and decided after the next start.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -70,6 +70,8 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         None => None,
     };
     let codec = keys::ticket_codec(&config)?;
+    let sealing = personal::open(&config, demo, &*edges.store).await?;
+    let pseudonyms = personal::pseudonyms(&config)?;
 
     let pipeline = if roles.pipeline {
         let ports = orderly_pipeline::Ports {
@@ -100,7 +102,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let (stop_anchoring, anchored) = watch::channel(false);
     let anchoring = audit::anchor(&config, Arc::clone(&edges.audit), Arc::clone(&clock) as _, owner()?, anchored)?;
     let anchoring = tokio::spawn(anchoring);
-    let server = Server::bind(options, ports, codec, keys, registry.clone()).await?;
+    let server = Server::bind(options, ports, codec, sealing.clone(), keys, registry.clone()).await?;
     if demo && roles.ingress {
         let opened = demo::load(&*edges.log, &*edges.store, &*clock, config.ingress.exclusivity).await?;
         tracing::info!(opened, "the demo hospital is there");
@@ -110,6 +112,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let (stop, stopped) = watch::channel(false);
     let feeds = if roles.relay { edges.feeds.clone() } else { Vec::new() };
     let relay = Relay::new(&edges.store, feeds, state.as_ref(), &registry)?;
+    let relay = relay.naming(&pseudonyms);
     let relay = match &edges.turn {
         Some(turn) => relay.in_turn(turn),
         None => relay,
@@ -121,8 +124,9 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let retention = tokio::spawn(retention.run(stopped.clone()));
     let forgetting = store_retention(&config, roles, &edges, clock, &registry)?;
     let forgetting = tokio::spawn(run_if_any(forgetting, stopped.clone()));
-    // It ends with the process: there is nothing to be finished.
+    // They end with the process: there is nothing to be finished.
     let _provider = provider.map(|provider| tokio::spawn(provider.follow()));
+    let _keys = tokio::spawn(personal::follow(config.clone(), sealing));
     let mut serving = tokio::spawn(server.run(until_set(stopped)));
 
     let ended = tokio::select! {

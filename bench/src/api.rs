@@ -1,14 +1,15 @@
 //! The calls of the API that a load client makes, and the parts of their answers that it reads.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use jiff::civil::Date;
-use orderly_domain::Timestamp;
+use orderly_domain::{Timestamp, work};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -114,13 +115,19 @@ pub enum Submission {
 #[derive(Debug)]
 pub struct Api {
     client: Client,
+    challenges_solved: AtomicU64,
 }
 
 impl Api {
     /// Speaks through `client`.
     #[must_use]
     pub const fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, challenges_solved: AtomicU64::new(0) }
+    }
+
+    /// How many challenges it has solved: the server took its patients for programs, which they are.
+    pub fn challenges_solved(&self) -> u64 {
+        self.challenges_solved.load(Ordering::Relaxed)
     }
 
     /// A token of the server's demo issuer, as the value of an `Authorization` header.
@@ -147,7 +154,7 @@ impl Api {
         Ok(HeaderValue::from_str(&format!("Bearer {}", token.access_token))?)
     }
 
-    /// Books. With `wait` it asks the server to answer only when the ticket is decided, for at most that long.
+    /// Books, and solves the challenge when there is one. With `wait` it asks the server to answer only when the ticket is decided, for at most that long.
     ///
     /// # Errors
     /// When there is no answer.
@@ -158,13 +165,27 @@ impl Api {
         body: &Bytes,
         wait: Option<Duration>,
     ) -> Result<Submission, Error> {
-        let mut request = authorised(Method::POST, "/v1/bookings", bearer, body.clone())?;
-        request.headers_mut().insert(CONTENT_TYPE, JSON);
-        request.headers_mut().insert("idempotency-key", key.clone());
-        if let Some(wait) = wait {
-            request.headers_mut().insert("prefer", prefer(wait)?);
+        let mut answer = None;
+        loop {
+            let mut request = authorised(Method::POST, "/v1/bookings", bearer, body.clone())?;
+            request.headers_mut().insert(CONTENT_TYPE, JSON);
+            request.headers_mut().insert("idempotency-key", key.clone());
+            if let Some(wait) = wait {
+                request.headers_mut().insert("prefer", prefer(wait)?);
+            }
+            let challenged = answer.is_some();
+            request.headers_mut().extend(answer.take().map(|answer| (CHALLENGE_RESPONSE, answer)));
+            let said = self.client.send(request).await?;
+            match challenge(&said) {
+                // Once: whose answer is not taken is refused.
+                Some(asked) if !challenged => {
+                    let solve = tokio::task::spawn_blocking(move || asked.solve());
+                    answer = Some(solve.await.map_err(|error| Error::Broken(error.into()))?);
+                    self.challenges_solved.fetch_add(1, Ordering::Relaxed);
+                }
+                _ => return Ok(submission(&said)),
+            }
         }
-        self.client.send(request).await.map(|answer| submission(&answer))
     }
 
     /// Asks for a cancellation, and to be answered when it is decided, within `wait`.
@@ -265,6 +286,33 @@ impl Api {
     }
 }
 
+const CHALLENGE_RESPONSE: HeaderName = HeaderName::from_static("challenge-response");
+
+/// A challenge that a booking has to answer: proof of work.
+#[derive(Deserialize)]
+struct Challenge {
+    token: String,
+    bits: u32,
+}
+
+impl Challenge {
+    /// The answer, as a header's value. Takes about 2^bits hashes.
+    fn solve(&self) -> HeaderValue {
+        let answer = work::solve(&self.token, self.bits);
+        HeaderValue::try_from(format!("{}.{answer}", self.token)).unwrap_or(HeaderValue::from_static("unsendable"))
+    }
+}
+
+/// The challenge in an answer, if that is what it is.
+fn challenge(answer: &Answer) -> Option<Challenge> {
+    #[derive(Deserialize)]
+    struct Problem {
+        challenge: Challenge,
+    }
+    let problem = || serde_json::from_slice::<Problem>(&answer.body).ok();
+    if answer.status == StatusCode::PRECONDITION_REQUIRED { problem().map(|problem| problem.challenge) } else { None }
+}
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A `Prefer` header (RFC 7240).
@@ -300,7 +348,7 @@ fn submission(answer: &Answer) -> Submission {
 }
 
 /// How long an answer asks to stay away: the problem's milliseconds, or the header's whole seconds.
-fn pause(answer: &Answer) -> Duration {
+pub(crate) fn pause(answer: &Answer) -> Duration {
     #[derive(Deserialize)]
     struct Problem {
         retry_after_ms: u64,

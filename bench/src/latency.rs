@@ -44,6 +44,11 @@ impl Latencies {
         self.0.saturating_record(micros(latency).max(1));
     }
 
+    /// Adds all of another's.
+    pub fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all have the same bounds");
+    }
+
     /// The latency that `quantile` (0 to 1) of them don't exceed, in milliseconds.
     #[must_use]
     pub fn quantile_ms(&self, quantile: f64) -> f64 {

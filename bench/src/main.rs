@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use orderly_bench::{limits, plot, replay, rush, verdict};
+use orderly_bench::{compare, limits, micro, plot, replay, rush, verdict};
 use serde::Serialize;
 
 /// Loads a running Orderly server through its API, and measures it.
@@ -41,6 +41,10 @@ enum Command {
     },
     /// Measure every path beside what the machine can do, and print the ratios
     Limits(limits::Options),
+    /// Put Orderly beside what people would otherwise build, and write a report
+    Compare(compare::Options),
+    /// Count the instructions of the small steps that every booking takes, and compare them with what they were
+    Micro(micro::Options),
     /// Serve a handler that parses a booking and does nothing: the limit that `limits` measures
     Bare {
         /// Where to listen
@@ -72,6 +76,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             print(&report.to_text())?;
             write_json(options.json.as_deref(), &report)?;
             true
+        }
+        Command::Compare(options) => {
+            let (report, path) = compare::run(&options).await?;
+            print(&std::fs::read_to_string(&path)?)?;
+            report.holds()
+        }
+        Command::Micro(options) => {
+            let (text, holds) = micro::run(&options)?;
+            print(&text)?;
+            holds
         }
         Command::Bare { listen } => {
             limits::serve_bare(tokio::net::TcpListener::bind(listen).await?).await?;

@@ -9,10 +9,10 @@ use plotters::prelude::*;
 
 use crate::timeline::Step;
 
-const WIDTH: u32 = 900;
+pub(crate) const WIDTH: u32 = 900;
 const PANEL_HEIGHT: u32 = 440;
 const TITLE_HEIGHT: u32 = 50;
-const LINE_HEIGHT: u32 = 34;
+pub(crate) const LINE_HEIGHT: u32 = 34;
 const LINE_CHARS: usize = 62;
 
 /// One line of a panel.
@@ -22,7 +22,7 @@ pub struct Series {
     pub name: &'static str,
     /// Its colour.
     pub colour: RGBColor,
-    /// Seconds from the start, and the value; a gap where there is no value.
+    /// The place on the horizontal axis, and the value; a gap where there is no value.
     pub points: Vec<(f64, Option<f64>)>,
 }
 
@@ -31,16 +31,21 @@ pub struct Series {
 pub struct Panel {
     /// What its vertical axis shows, with the unit.
     pub axis: &'static str,
+    /// What its horizontal axis shows, with the unit.
+    pub across: &'static str,
     /// Whether that axis is logarithmic.
     pub logarithmic: bool,
     /// Its lines.
     pub series: Vec<Series>,
 }
 
-const BLUE: RGBColor = RGBColor(0, 114, 178);
-const ORANGE: RGBColor = RGBColor(213, 94, 0);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
-const PURPLE: RGBColor = RGBColor(148, 70, 133);
+/// The horizontal axis of what happens over time.
+const TIME: &str = "seconds from the start";
+
+pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
+pub(crate) const ORANGE: RGBColor = RGBColor(213, 94, 0);
+pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
+pub(crate) const PURPLE: RGBColor = RGBColor(148, 70, 133);
 
 /// A rush: rates, backlog and latencies.
 #[must_use]
@@ -58,9 +63,14 @@ pub fn rush(steps: &[Step]) -> Vec<Panel> {
     ];
     let backlog = series(steps, "backlog", PURPLE, |step| Some(step.backlog as f64));
     vec![
-        Panel { axis: "intents per second", logarithmic: false, series: rates.into() },
-        Panel { axis: "backlog: accepted, not decided", logarithmic: false, series: vec![backlog] },
-        Panel { axis: "latency from the intended start, ms", logarithmic: true, series: latencies.into() },
+        Panel { across: TIME, axis: "intents per second", logarithmic: false, series: rates.into() },
+        Panel { across: TIME, axis: "backlog: accepted, not decided", logarithmic: false, series: vec![backlog] },
+        Panel {
+            across: TIME,
+            axis: "latency from the intended start, ms",
+            logarithmic: true,
+            series: latencies.into(),
+        },
     ]
 }
 
@@ -76,8 +86,8 @@ pub fn replay(steps: &[Step]) -> Vec<Panel> {
         series(steps, "outcome p99", PURPLE, |step| step.decision_p99_ms),
     ];
     vec![
-        Panel { axis: "bookings per second", logarithmic: false, series: rates.into() },
-        Panel { axis: "latency to the outcome, ms", logarithmic: true, series: latencies.into() },
+        Panel { across: TIME, axis: "bookings per second", logarithmic: false, series: rates.into() },
+        Panel { across: TIME, axis: "latency to the outcome, ms", logarithmic: true, series: latencies.into() },
     ]
 }
 
@@ -93,7 +103,9 @@ pub fn draw(path: &Path, title: &str, text: &str, panels: &[Panel]) -> anyhow::R
     let lines = wrapped(text);
     let line_count = u32::try_from(lines.len()).context("the text of the plot is too long")?;
     let panel_count = u32::try_from(panels.len()).context("there are too many panels")?;
-    let head = TITLE_HEIGHT + LINE_HEIGHT * line_count;
+    let names = names(panels);
+    let legend_height = legend_height(names.len());
+    let head = TITLE_HEIGHT + LINE_HEIGHT * line_count + legend_height;
     let area = SVGBackend::new(path, (WIDTH, head + PANEL_HEIGHT * panel_count)).into_drawing_area();
     area.fill(&WHITE)?;
     let (top, rest) = area.split_vertically(head);
@@ -103,10 +115,48 @@ pub fn draw(path: &Path, title: &str, text: &str, panels: &[Panel]) -> anyhow::R
         top.draw(&Text::new(line, (20, y), ("sans-serif", 24).into_font().color(&BLACK.mix(0.7))))?;
         y += 34;
     }
+    legend(&top, y, &names)?;
     for (area, panel) in rest.split_evenly((panels.len(), 1)).iter().zip(panels) {
         panel_on(area, panel)?;
     }
     area.present().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// More lines than that have their names above all panels: inside one they would hide the lines.
+const NAMES_INSIDE_MAX: usize = 4;
+const NAMES_A_ROW: usize = 3;
+
+/// The names that go above all panels, once each.
+fn names(panels: &[Panel]) -> Vec<(&'static str, RGBColor)> {
+    let crowded = panels.iter().any(|panel| panel.series.len() > NAMES_INSIDE_MAX);
+    let mut names: Vec<(&'static str, RGBColor)> = Vec::new();
+    for series in panels.iter().filter(|_| crowded).flat_map(|panel| &panel.series) {
+        if !names.iter().any(|(name, _)| *name == series.name) {
+            names.push((series.name, series.colour));
+        }
+    }
+    names
+}
+
+/// How much height [`legend`] takes, in pixels.
+pub(crate) fn legend_height(names: usize) -> u32 {
+    LINE_HEIGHT * u32::try_from(names.div_ceil(NAMES_A_ROW)).unwrap_or(0)
+}
+
+/// Writes names beside their colours, from `y` on.
+pub(crate) fn legend(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    y: i32,
+    names: &[(&'static str, RGBColor)],
+) -> anyhow::Result<()> {
+    let width = i32::try_from(WIDTH)? / i32::try_from(NAMES_A_ROW)?;
+    for (index, (name, colour)) in names.iter().enumerate() {
+        let (row, place) = (i32::try_from(index / NAMES_A_ROW)?, i32::try_from(index % NAMES_A_ROW)?);
+        let (x, y) = (20 + place * (width - 10), y + row * i32::try_from(LINE_HEIGHT)?);
+        area.draw(&Rectangle::new([(x, y + 4), (x + 22, y + 20)], colour.filled()))?;
+        area.draw(&Text::new(*name, (x + 32, y), ("sans-serif", 24).into_font()))?;
+    }
+    Ok(())
 }
 
 fn panel_on(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> anyhow::Result<()> {
@@ -115,13 +165,14 @@ fn panel_on(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> anyhow:
     let highest = values().filter_map(|(_, value)| *value).fold(1.0, f64::max);
     let mut builder = ChartBuilder::on(area);
     builder.margin(16).margin_right(30).x_label_area_size(62).y_label_area_size(110);
+    let is_crowded = panel.series.len() > NAMES_INSIDE_MAX;
     // Above the highest value there is room for the names of the lines.
     if panel.logarithmic {
         let lowest = values().filter_map(|(_, value)| *value).filter(|value| *value > 0.0).fold(highest, f64::min);
-        let bounds = decade_below(lowest)..highest * 12.0;
+        let bounds = decade_below(lowest)..highest * if is_crowded { 2.0 } else { 12.0 };
         lines_on(&mut builder.build_cartesian_2d(0.0..end, bounds.clone().log_scale())?, panel, &bounds)
     } else {
-        let bounds = 0.0..highest * 1.5;
+        let bounds = 0.0..highest * if is_crowded { 1.05 } else { 1.5 };
         lines_on(&mut builder.build_cartesian_2d(0.0..end, bounds.clone())?, panel, &bounds)
     }
 }
@@ -140,11 +191,11 @@ where
         .bold_line_style(BLACK.mix(0.15))
         .label_style(("sans-serif", 24))
         .axis_desc_style(("sans-serif", 26))
-        .x_desc("seconds from the start")
+        .x_desc(panel.across)
         .y_desc(panel.axis)
         .x_labels(8)
         .y_labels(6)
-        .x_label_formatter(&|at| format!("{at:.0}"))
+        .x_label_formatter(&|at| figure(*at))
         .y_label_formatter(&|value| figure(*value))
         .draw()?;
     for series in &panel.series {
@@ -158,6 +209,9 @@ where
                 line.label(series.name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 24, y)], style));
             }
         }
+    }
+    if panel.series.len() > NAMES_INSIDE_MAX {
+        return Ok(());
     }
     chart
         .configure_series_labels()
@@ -175,7 +229,7 @@ fn decade_below(value: f64) -> f64 {
 }
 
 /// A short figure for an axis.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     if value >= 10_000.0 {
         format!("{:.0}k", value / 1_000.0)
     } else if value >= 1_000.0 {
@@ -187,7 +241,7 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn wrapped(text: &str) -> Vec<String> {
+pub(crate) fn wrapped(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();

@@ -4,6 +4,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{DepartmentId, DoctorId, PatientId, SessionId};
+use crate::personal::{Fields, Sealed};
 use crate::session::Session;
 use crate::ticket;
 
@@ -30,6 +31,8 @@ pub struct Book {
     pub patient_id: PatientId,
     /// What.
     pub session: SessionRef,
+    /// What the hospital needs to call the patient, sealed, if anything was given.
+    pub details: Option<Box<Fields<Sealed>>>,
 }
 
 /// A patient gives a booking back.

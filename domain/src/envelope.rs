@@ -5,6 +5,7 @@ use prost::Message as _;
 
 use crate::clock::Timestamp;
 use crate::command::{Book, Cancel, ChangeCapacity, CloseSession, Command, SessionRef};
+use crate::personal::{Fields, Sealed};
 use crate::session::{Exclusivity, Session, validate_capacity};
 use crate::ticket;
 
@@ -51,6 +52,7 @@ pub fn encode(intent: &Intent) -> Vec<u8> {
             ticket_id: book.ticket.as_bytes().to_vec(),
             patient_id: book.patient_id.as_str().to_owned(),
             session: Some(reference_to_wire(&book.session)),
+            details: book.details.as_deref().map(details_to_wire),
         }),
         Command::Cancel(cancel) => wire::intent::Command::Cancel(wire::Cancel {
             ticket_id: cancel.ticket.as_bytes().to_vec(),
@@ -94,6 +96,7 @@ pub fn decode(payload: &[u8]) -> Result<Intent, Error> {
             ticket: ticket_from_wire(&book.ticket_id)?,
             patient_id: book.patient_id.try_into().map_err(malformed)?,
             session: reference_from_wire(book.session)?,
+            details: book.details.map(details_from_wire).transpose()?.map(Box::new),
         }),
         wire::intent::Command::Cancel(cancel) => Command::Cancel(Cancel {
             ticket: ticket_from_wire(&cancel.ticket_id)?,
@@ -154,6 +157,27 @@ fn reference_from_wire(session: Option<wire::SessionRef>) -> Result<SessionRef, 
 
 fn ticket_from_wire(bytes: &[u8]) -> Result<ticket::Id, Error> {
     bytes.try_into().map(ticket::Id::from_bytes).map_err(|_| malformed("ticket_id is not 16 bytes long"))
+}
+
+fn details_to_wire(details: &Fields<Sealed>) -> wire::PatientDetails {
+    let bytes = |field: &Option<Sealed>| field.as_ref().map(|sealed| sealed.as_bytes().to_vec()).unwrap_or_default();
+    wire::PatientDetails {
+        name: bytes(&details.name),
+        phone: bytes(&details.phone),
+        identity_number: bytes(&details.identity_number),
+    }
+}
+
+fn details_from_wire(details: wire::PatientDetails) -> Result<Fields<Sealed>, Error> {
+    let sealed = |bytes: Vec<u8>| match bytes.is_empty() {
+        true => Ok(None),
+        false => Sealed::from_bytes(bytes).map(Some).ok_or_else(|| malformed("a sealed field is too long")),
+    };
+    Ok(Fields {
+        name: sealed(details.name)?,
+        phone: sealed(details.phone)?,
+        identity_number: sealed(details.identity_number)?,
+    })
 }
 
 fn seconds_of(time: Time) -> u32 {
@@ -252,12 +276,23 @@ mod tests {
         )
     }
 
+    fn details() -> impl Strategy<Value = Option<Box<Fields<Sealed>>>> {
+        let field = || prop::option::of(prop::collection::vec(any::<u8>(), 1..60).prop_map(Sealed::from_bytes));
+        let fields = (field(), field(), field()).prop_map(|(name, phone, identity_number)| {
+            let (name, phone, identity_number) = (name.flatten(), phone.flatten(), identity_number.flatten());
+            Box::new(Fields { name, phone, identity_number })
+        });
+        prop::option::of(fields)
+    }
+
     fn command() -> impl Strategy<Value = Command> {
         let patient = "[a-z0-9]{1,20}".prop_map(|id| id.try_into().expect("valid"));
         prop_oneof![
-            (any::<[u8; 16]>(), patient.clone(), reference()).prop_map(|(ticket, patient_id, session)| {
-                Command::Book(Book { ticket: ticket::Id::from_bytes(ticket), patient_id, session })
-            }),
+            (any::<[u8; 16]>(), patient.clone(), reference(), details()).prop_map(
+                |(ticket, patient_id, session, details)| {
+                    Command::Book(Book { ticket: ticket::Id::from_bytes(ticket), patient_id, session, details })
+                }
+            ),
             (any::<[u8; 16]>(), patient, reference()).prop_map(|(ticket, patient_id, session)| {
                 Command::Cancel(Cancel { ticket: ticket::Id::from_bytes(ticket), patient_id, session })
             }),
@@ -308,6 +343,7 @@ mod tests {
                 department: "x".into(),
                 day: 1,
             }),
+            details: None,
         };
         let mut intent =
             wire::Intent { requested_by: "p".into(), command: Some(wire::intent::Command::Book(book)) }.encode_to_vec();

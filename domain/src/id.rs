@@ -1,5 +1,7 @@
-//! Identifiers. All are chosen outside Orderly; here they are only checked for length and characters.
+//! Identifiers. All are chosen outside Orderly; here they are only checked for length and characters. Most are short, and
+//! short ones are copied without an allocation.
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 /// An identifier that cannot be used.
@@ -17,7 +19,7 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(CompactString);
 
         impl $name {
             /// The longest length, in bytes of UTF-8.
@@ -33,23 +35,23 @@ macro_rules! id {
         impl TryFrom<String> for $name {
             type Error = Invalid;
             fn try_from(text: String) -> Result<Self, Invalid> {
-                let usable = (1..=$bytes_max).contains(&text.len())
-                    && text.trim().len() == text.len()
-                    && !text.chars().any(char::is_control);
-                if usable { Ok(Self(text)) } else { Err(Invalid { what: $what, bytes_max: $bytes_max }) }
+                text.parse()
             }
         }
 
         impl std::str::FromStr for $name {
             type Err = Invalid;
             fn from_str(text: &str) -> Result<Self, Invalid> {
-                text.to_owned().try_into()
+                let usable = (1..=$bytes_max).contains(&text.len())
+                    && text.trim().len() == text.len()
+                    && !text.chars().any(char::is_control);
+                if usable { Ok(Self(text.into())) } else { Err(Invalid { what: $what, bytes_max: $bytes_max }) }
             }
         }
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.0.into()
             }
         }
 

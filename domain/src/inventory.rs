@@ -21,6 +21,7 @@ use crate::command::{Book, Cancel, ChangeCapacity, CloseSession, Command, Sessio
 use crate::decision::{Outcome, Reason};
 use crate::envelope::day_number;
 use crate::id::{PatientId, SessionId};
+use crate::planted::{self, Bug};
 use crate::position::Offset;
 use crate::session::Session;
 use crate::ticket;
@@ -63,6 +64,11 @@ impl Numbers {
     pub fn take_lowest(&mut self, capacity: u32) -> Option<u32> {
         if self.taken >= capacity {
             return None;
+        }
+        if planted::is(Bug::NotTheLowest) && self.highest() < capacity {
+            let number = self.highest() + 1;
+            self.take(number);
+            return Some(number);
         }
         let mut index = self.first_free_word;
         while self.words.get(index).is_some_and(|word| *word == u64::MAX) {
@@ -174,8 +180,13 @@ struct Inventory {
 }
 
 impl Inventory {
+    /// How many numbers there are to give out.
+    fn places(&self) -> u32 {
+        self.session.capacity + u32::from(planted::is(Bug::CapacityOffByOne))
+    }
+
     fn full_until(&self) -> Option<Timestamp> {
-        (self.numbers.taken() >= self.session.capacity).then_some(self.session.ends_at)
+        (self.numbers.taken() >= self.places()).then_some(self.session.ends_at)
     }
 }
 
@@ -216,16 +227,19 @@ impl DepartmentDay {
     pub fn restore(&mut self, snapshot: Snapshot) {
         self.forget(&snapshot.session.session_id);
         let mut inventory = Inventory {
-            closed: snapshot.closed,
+            closed: snapshot.closed && !planted::is(Bug::RestoreReopens),
             numbers: Numbers::default(),
             tickets: HashSet::with_capacity(snapshot.holdings.len()),
             session: snapshot.session,
         };
         let scope = inventory.session.exclusivity.scope(&inventory.session.reference());
         for holding in snapshot.holdings {
+            if !holding.active && planted::is(Bug::RestoreForgetsCancelled) {
+                continue;
+            }
             if holding.active {
                 inventory.numbers.take(holding.number);
-                if let Some(scope) = &scope {
+                if let Some(scope) = scope.as_ref().filter(|_| !planted::is(Bug::RestoreForgetsPatients)) {
                     self.exclusive.entry(scope.clone()).or_default().insert(holding.patient_id.clone());
                 }
             }
@@ -293,7 +307,7 @@ impl DepartmentDay {
         else {
             return Reason::UnknownSession.into();
         };
-        let held = self.tickets.get(&book.ticket);
+        let held = self.tickets.get(&book.ticket).filter(|_| !planted::is(Bug::RepeatIsNew));
         if let Some(held) =
             held.filter(|held| held.session_id == book.session.session_id && held.patient_id == book.patient_id)
         {
@@ -303,13 +317,13 @@ impl DepartmentDay {
                 Outcome::Repeat { first: held.booked_at }.into()
             };
         }
-        if inventory.closed {
+        if inventory.closed && !planted::is(Bug::ClosedStillBooks) {
             return Reason::SessionClosed.into();
         }
-        if logged_at < inventory.session.release_at {
+        if logged_at < inventory.session.release_at && !planted::is(Bug::ReleaseIgnored) {
             return Reason::NotReleased.into();
         }
-        if logged_at >= inventory.session.ends_at {
+        if logged_at >= inventory.session.ends_at && !planted::is(Bug::EndIgnored) {
             return Reason::Expired.into();
         }
         if let Some(ends_at) = inventory.full_until() {
@@ -320,12 +334,13 @@ impl DepartmentDay {
         }
         if let Some(scope) = inventory.session.exclusivity.scope(&book.session)
             && !self.exclusive.entry(scope).or_default().insert(book.patient_id.clone())
+            && !planted::is(Bug::RuleIgnored)
         {
             return Reason::AlreadyBooked.into();
         }
         let number = inventory
             .numbers
-            .take_lowest(inventory.session.capacity)
+            .take_lowest(inventory.places())
             .expect("taken < capacity, and no number above it is taken");
         inventory.tickets.insert(book.ticket);
         let held = Held {
@@ -345,9 +360,10 @@ impl DepartmentDay {
         };
         let ends_at = inventory.session.ends_at;
         let held = self.tickets.get(&cancel.ticket);
-        match held.filter(|held| held.session_id == cancel.session.session_id && held.patient_id == cancel.patient_id) {
+        let is_theirs = |held: &&Held| held.patient_id == cancel.patient_id || planted::is(Bug::CancelledByAnyone);
+        match held.filter(|held| held.session_id == cancel.session.session_id).filter(is_theirs) {
             None => Outcome::Rejected(Reason::NotBooked),
-            Some(held) if !held.active => Outcome::Cancelled { number: held.number },
+            Some(held) if !held.active && !planted::is(Bug::FreedTwice) => Outcome::Cancelled { number: held.number },
             Some(_) if logged_at >= ends_at => Outcome::Rejected(Reason::Expired),
             Some(held) => {
                 let number = held.number;
@@ -374,12 +390,13 @@ impl DepartmentDay {
         if known.session.reference() != session.reference() {
             return Outcome::Rejected(Reason::SessionConflict);
         }
-        if known.numbers.highest() > session.capacity {
+        if known.numbers.highest() > session.capacity && !planted::is(Bug::ShrunkBelowBooked) {
             return Outcome::Rejected(Reason::BelowBooked);
         }
         // The rule under which a session was opened first stays with it: appointments were made under it.
-        known.session = Session { exclusivity: known.session.exclusivity, ..session.clone() };
-        known.closed = false;
+        let first = if planted::is(Bug::RuleChangesLater) { session.exclusivity } else { known.session.exclusivity };
+        known.session = Session { exclusivity: first, ..session.clone() };
+        known.closed = known.closed && planted::is(Bug::ReopenedStaysClosed);
         Outcome::Applied
     }
 
@@ -389,6 +406,9 @@ impl DepartmentDay {
         };
         inventory.closed = true;
         let tickets: Vec<_> = inventory.tickets.iter().copied().collect();
+        if planted::is(Bug::CloseKeepsBookings) {
+            return Outcome::Applied;
+        }
         for ticket in tickets {
             self.release(ticket);
         }
@@ -399,7 +419,12 @@ impl DepartmentDay {
         match self.session_of(&change.session) {
             None => Outcome::Rejected(Reason::UnknownSession),
             Some(inventory) if inventory.closed => Outcome::Rejected(Reason::SessionClosed),
-            Some(inventory) if inventory.numbers.highest() > change.capacity => Outcome::Rejected(Reason::BelowBooked),
+            Some(inventory)
+                if inventory.numbers.highest() > change.capacity && !planted::is(Bug::ShrunkBelowBooked) =>
+            {
+                Outcome::Rejected(Reason::BelowBooked)
+            }
+            Some(_) if planted::is(Bug::CapacityNotRaised) => Outcome::Applied,
             Some(inventory) => {
                 inventory.session.capacity = change.capacity;
                 Outcome::Applied
@@ -409,11 +434,16 @@ impl DepartmentDay {
 
     /// Gives a ticket's number back, if it holds one.
     fn release(&mut self, ticket: ticket::Id) {
-        let Some(held) = self.tickets.get_mut(&ticket).filter(|held| held.active) else { return };
+        let active = |held: &&mut Held| held.active || planted::is(Bug::FreedTwice);
+        let Some(held) = self.tickets.get_mut(&ticket).filter(active) else { return };
         held.active = false;
         if let Some(inventory) = self.sessions.get_mut(&held.session_id) {
-            inventory.numbers.free(held.number);
-            if let Some(scope) = inventory.session.exclusivity.scope(&inventory.session.reference()) {
+            if !planted::is(Bug::CancelKeepsNumber) {
+                inventory.numbers.free(held.number);
+            }
+            if let Some(scope) = inventory.session.exclusivity.scope(&inventory.session.reference())
+                && !planted::is(Bug::CancelKeepsPatient)
+            {
                 leave(&mut self.exclusive, &scope, &held.patient_id);
             }
         }

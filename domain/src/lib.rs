@@ -7,12 +7,18 @@ pub mod clock;
 pub mod command;
 pub mod decision;
 pub mod envelope;
+#[cfg(test)]
+mod fuzz;
 pub mod id;
 pub mod inventory;
+pub mod keyring;
+pub mod personal;
+pub mod planted;
 pub mod port;
 pub mod position;
 pub mod session;
 pub mod ticket;
+pub mod work;
 
 pub use clock::{Clock, Timestamp};
 pub use command::{Book, Cancel, ChangeCapacity, CloseSession, Command, SessionRef};

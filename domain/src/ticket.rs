@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::id::{PatientId, SessionId};
+use crate::keyring::Keyring;
 use crate::position::Position;
 
 /// A ticket's identity, derived from (patient, Idempotency-Key): a retry is the same ticket, on whichever node it lands.
@@ -120,6 +121,13 @@ impl Codec {
     #[must_use]
     pub const fn new(signing: Key, retired: Vec<Key>) -> Self {
         Self { signing, retired }
+    }
+
+    /// Keys for something else than tickets, made of the same secrets: every node has the same.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Keyring {
+        let of = |key: &Key| (key.id, key.mac.clone().chain_update(purpose).finalize().into_bytes().into());
+        Keyring::new(of(&self.signing), self.retired.iter().map(of))
     }
 
     /// The patient's string for a handle: at most 215 characters of `[A-Za-z0-9_-]`.

@@ -5,45 +5,55 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
+use tower::Service as _;
 
 use crate::audit::{Call, Urgency};
 use crate::auth::Caller;
 use crate::pages;
 use crate::problem::{ComeBack, Problem, kind};
-use crate::routes::{self, Access, Pace, Route};
+use crate::routes::{self, Access, Found, Pace, Route};
 use crate::state::Shared;
+use crate::suspicion::Witness;
 
-pub(crate) async fn gate(
-    State(state): State<Shared>,
-    matched: MatchedPath,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let Some(index) = routes::find(request.method(), matched.as_str()) else {
-        return Problem::new(&kind::FORBIDDEN).detail("This address is open to nobody.").into_response();
+pub(crate) async fn gate(state: Shared, router: Router, mut request: Request) -> Response {
+    let index = match routes::find(request.method(), request.uri().path()) {
+        Found::Route(index) => index,
+        Found::OtherMethods(taken) => return method_not_allowed(&taken).into_response(),
+        Found::Nothing => return no_such_route().into_response(),
     };
     let route = &routes::TABLE[index];
     if state.options.operations_only && !routes::OPERATIONS.contains(&route.path) {
-        return no_such_route().await.into_response();
+        return no_such_route().into_response();
     }
     let for_a_person = wants_a_page(request.headers());
+    let admitted = admit(&state, request.headers(), route.access);
+    let watched = state.policy.suspicion.is_on().then(|| {
+        let caller = match &admitted {
+            Ok(caller) => caller.clone(),
+            Err(refusal) => refusal.caller.clone(),
+        };
+        (Witness::of(&request), caller)
+    });
     let response = match route.audited {
-        None => match admit(&state, request.headers(), route.access) {
+        None => match admitted {
             Ok(caller) => {
                 if let Some(caller) = caller {
                     request.extensions_mut().insert(caller);
                 }
-                answer(&state, route, request, next).await
+                answer(&state, route, router, request).await
             }
             Err(refusal) => refusal.problem.into_response(),
         },
-        Some(urgency) => audited(&state, route, urgency, request, next).await,
+        Some(urgency) => audited(&state, route, urgency, admitted, router, request).await,
     };
+    if let Some((witness, caller)) = watched {
+        state.policy.suspicion.witnessed(witness, caller.as_ref(), &response, state.ports.clock.now());
+    }
     state.metrics.answered(index, response.status());
     match response.extensions().get::<ComeBack>() {
         Some(ComeBack(after)) if for_a_person => pages::waiting(*after),
@@ -65,12 +75,13 @@ async fn audited(
     state: &Shared,
     route: &'static Route,
     urgency: Urgency,
+    admitted: Result<Option<Caller>, Refusal>,
+    router: Router,
     mut request: Request,
-    next: Next,
 ) -> Response {
     let trail = &state.trail;
     let mut call = Call::of(route, &request, trail.algorithm(), state.ports.clock.now());
-    match admit(state, request.headers(), route.access) {
+    match admitted {
         Ok(None) => {}
         Ok(Some(caller)) => {
             call.by(&caller);
@@ -91,26 +102,26 @@ async fn audited(
     let state = Arc::clone(state);
     // A task of its own: a client that goes away leaves no action without its entry.
     let task = tokio::spawn(async move {
-        let response = answer(&state, route, request, next).await;
+        let response = answer(&state, route, router, request).await;
         state.trail.record(leave, call, response).await
     });
     task.await.unwrap_or_else(|error| Problem::internal("an audited call", &error).into_response())
 }
 
 /// The handler's answer, in time.
-async fn answer(state: &Shared, route: &Route, request: Request, next: Next) -> Response {
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+async fn answer(state: &Shared, route: &Route, mut router: Router, request: Request) -> Response {
+    let answer = AssertUnwindSafe(router.call(request)).catch_unwind();
     let answer = match route.pace {
         Pace::Waits => answer.await,
         Pace::Prompt => match tokio::time::timeout(state.options.request_timeout, answer).await {
             Ok(answer) => answer,
-            Err(_) => Ok(Problem::new(&kind::UNAVAILABLE)
+            Err(_) => Ok(Ok(Problem::new(&kind::UNAVAILABLE)
                 .detail("The answer took too long. Ask again.")
                 .retry_after(Duration::from_secs(1))
-                .into_response()),
+                .into_response())),
         },
     };
-    answer.unwrap_or_else(|_| {
+    answer.map(|Ok(response)| response).unwrap_or_else(|_| {
         state.metrics.panics.inc();
         tracing::error!(route = route.path, "a handler panicked");
         Problem::new(&kind::INTERNAL).detail("This is a fault of the server. Ask again later.").into_response()
@@ -153,11 +164,14 @@ fn authenticate(state: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> 
 }
 
 /// Answers what no route matches.
-pub(crate) async fn no_such_route() -> Problem {
+fn no_such_route() -> Problem {
     Problem::new(&kind::NO_SUCH_ROUTE).detail("See /docs for what there is.")
 }
 
 /// Answers a method that a route does not take.
-pub(crate) async fn method_not_allowed() -> Problem {
-    Problem::new(&kind::METHOD_NOT_ALLOWED).detail("See /docs for what it takes.")
+fn method_not_allowed(taken: &[&Method]) -> Problem {
+    let taken: Vec<_> = taken.iter().map(|method| method.as_str()).collect();
+    Problem::new(&kind::METHOD_NOT_ALLOWED)
+        .detail("See /docs for what it takes.")
+        .header(header::ALLOW, &taken.join(","))
 }

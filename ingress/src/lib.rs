@@ -3,24 +3,33 @@
 
 pub mod audit;
 pub mod auth;
+pub mod challenge;
 pub mod metrics;
+pub mod personal;
 pub mod problem;
 pub mod throttle;
 pub mod tls;
 
 mod addresses;
 mod append;
+mod appointments;
 mod arrivals;
 mod bookings;
 mod breakers;
 mod catalogue;
+mod common_answers;
 mod connection;
 mod demo;
 mod follower;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod health;
+mod heat;
+mod hospital;
 mod idempotency;
 mod jitter;
+mod names;
 mod openapi;
 mod ops;
 mod options;
@@ -31,6 +40,7 @@ mod policy;
 mod progress;
 mod proxies;
 mod rate_limit;
+mod rehearsal;
 mod reports;
 mod request;
 mod routes;
@@ -39,9 +49,11 @@ mod sessions;
 mod shed;
 mod state;
 mod streams;
+mod suspicion;
 mod tickets;
 mod waiters;
 
+pub use names::{HospitalNames, NAME_CHARS_MAX, NAMES_MAX, Name};
 pub use options::Options;
 pub use proxies::{Header, NotNetworks, Proxies};
 pub use server::{Error, Server};

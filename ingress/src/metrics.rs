@@ -12,9 +12,9 @@ pub const ACCEPT_SECONDS: &str = "orderly_ingress_accept_seconds";
 pub const DECISION_SECONDS: &str = "orderly_ingress_decision_seconds";
 /// Requests and streams that wait for a decision.
 pub const WAITERS: &str = "orderly_ingress_waiters";
-/// Gauge by `kind`, `sessions` or `tickets`: event streams that are open.
+/// Gauge by `kind`, `sessions`, `tickets` or `ops`: event streams that are open.
 pub const STREAMS: &str = "orderly_ingress_streams";
-/// Counter by `limit`, `session-streams`, `ticket-streams` or `address-streams`: event streams that were refused.
+/// Counter by `limit`, `session-streams`, `ticket-streams`, `ops-streams` or `address-streams`: event streams that were refused.
 pub const STREAMS_REFUSED_TOTAL: &str = "orderly_ingress_streams_refused_total";
 /// Connections that are open.
 pub const CONNECTIONS: &str = "orderly_ingress_connections";
@@ -30,6 +30,10 @@ pub const ADDRESSES: &str = "orderly_ingress_addresses";
 pub const GAPS_TOTAL: &str = "orderly_ingress_fanout_gaps_total";
 /// Retries that were answered without a new record.
 pub const RETRIES_TOTAL: &str = "orderly_ingress_retries_total";
+/// Fields of personal data that this node sealed. A key is good for 2^32 of them.
+pub const PERSONAL_SEALED_TOTAL: &str = "orderly_ingress_personal_sealed_total";
+/// Sealed fields that this node could not open: their key is not in its keys file, or they were changed.
+pub const PERSONAL_UNOPENED_TOTAL: &str = "orderly_ingress_personal_unopened_total";
 /// Counter by `bound`, `wait` or `undecided`: requests refused because of the line before them.
 pub const SHED_TOTAL: &str = "orderly_ingress_shed_total";
 /// Records that this node appended or appends and that are undecided.
@@ -38,6 +42,8 @@ pub const UNDECIDED: &str = "orderly_ingress_undecided";
 pub const PANICS_TOTAL: &str = "orderly_ingress_panics_total";
 /// Sessions that this node knows.
 pub const SESSIONS: &str = "orderly_ingress_sessions";
+/// Doctors whose requests are counted one by one; at most 20,000.
+pub const HEAT_DOCTORS: &str = "orderly_ingress_heat_doctors";
 /// Counter by `limit`: requests that were throttled.
 pub const THROTTLED_TOTAL: &str = "orderly_ingress_throttled_total";
 /// Gauge by `limit`: keys of the throttle that have an allowance of their own.
@@ -50,6 +56,17 @@ pub const NODES: &str = "orderly_ingress_nodes";
 pub const THROTTLE_SHARE_RATIO: &str = "orderly_ingress_throttle_share_ratio";
 /// Counter by `limit`: requests whose key shared an allowance, because the limit had `keys_max` keys already.
 pub const THROTTLE_KEYS_OVERFLOWED_TOTAL: &str = "orderly_ingress_throttle_keys_overflowed_total";
+/// Counter by `of`, `patient` or `address`, and by `signal`: what may make somebody suspicious.
+pub const SUSPICION_SIGNALS_TOTAL: &str = "orderly_suspicion_signals_total";
+/// Gauge by `of`: patients and addresses that are counted apart; at most `suspicion.keys_max` of the policy, and seven.
+pub const SUSPICION_KEYS: &str = "orderly_suspicion_keys";
+/// Counter by `of`: those who were forgotten because others who count more needed the room.
+pub const SUSPICION_EVICTED_TOTAL: &str = "orderly_suspicion_evicted_total";
+/// Counter by `outcome`: challenges that were `issued`, answers that `passed`, and those that were refused as `wrong`,
+/// `foreign`, `stale`, `used` or `unavailable`.
+pub const SUSPICION_CHALLENGES_TOTAL: &str = "orderly_suspicion_challenges_total";
+/// Gauge: answers that are remembered, so that none is taken twice; at most 65,536.
+pub const SUSPICION_ANSWERS: &str = "orderly_suspicion_answers";
 /// Entries that this process wrote into the audit trail.
 pub const AUDIT_ENTRIES_TOTAL: &str = "orderly_audit_entries_total";
 /// From the append of a group of entries to the audit trail to its being durable, in seconds.
@@ -76,6 +93,7 @@ pub(crate) struct Metrics {
     pub(crate) waiters: IntGauge,
     pub(crate) session_streams: IntGauge,
     pub(crate) ticket_streams: IntGauge,
+    pub(crate) ops_streams: IntGauge,
     pub(crate) stream_addresses: IntGauge,
     pub(crate) streams_refused: IntCounterVec,
     pub(crate) connections: IntGauge,
@@ -86,7 +104,10 @@ pub(crate) struct Metrics {
     pub(crate) gaps: IntCounter,
     pub(crate) retries: IntCounter,
     pub(crate) panics: IntCounter,
+    pub(crate) personal_sealed: IntCounter,
+    pub(crate) personal_unopened: IntCounter,
     pub(crate) sessions: IntGauge,
+    pub(crate) heat_doctors: IntGauge,
     pub(crate) arrivals_left_out: IntCounter,
     pub(crate) nodes: IntGauge,
 }
@@ -131,6 +152,7 @@ impl Metrics {
             waiters: gauge(WAITERS, "Requests and streams that wait for a decision.")?,
             session_streams: streams.with_label_values(&["sessions"]),
             ticket_streams: streams.with_label_values(&["tickets"]),
+            ops_streams: streams.with_label_values(&["ops"]),
             stream_addresses: addresses.with_label_values(&["streams"]),
             streams_refused,
             connections: gauge(CONNECTIONS, "Connections that are open.")?,
@@ -144,9 +166,12 @@ impl Metrics {
             gaps: counter(GAPS_TOTAL, "Times that this node missed published decisions and read the store.")?,
             retries: counter(RETRIES_TOTAL, "Retries that were answered without a new record.")?,
             panics: counter(PANICS_TOTAL, "Requests whose handler panicked.")?,
+            personal_sealed: counter(PERSONAL_SEALED_TOTAL, "Fields of personal data that were sealed.")?,
+            personal_unopened: counter(PERSONAL_UNOPENED_TOTAL, "Sealed fields that could not be opened.")?,
             nodes: gauge(NODES, "Ingress nodes among which shared limits are divided.")?,
             arrivals_left_out: counter(ARRIVALS_LEFT_OUT_TOTAL, "Requests that were not recorded for rehearsals.")?,
             sessions: gauge(SESSIONS, "Sessions that this node knows.")?,
+            heat_doctors: gauge(HEAT_DOCTORS, "Doctors whose requests are counted one by one.")?,
         })
     }
 

@@ -3,7 +3,6 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
-use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -14,7 +13,10 @@ use utoipa_axum::routes;
 
 use crate::problem::{self, kind};
 use crate::state::Shared;
-use crate::{audit, bookings, breakers, demo, gate, health, ops, pages, pipeline, policy, reports, sessions, tickets};
+use crate::{
+    appointments, audit, bookings, breakers, common_answers, demo, health, hospital, ops, pages, pipeline, policy,
+    rehearsal, reports, sessions, suspicion, tickets,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -48,7 +50,7 @@ pub(crate) fn routes() -> (Router<Shared>, OpenApi) {
         "bearer",
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build()),
     );
-    OpenApiRouter::with_openapi(description)
+    let (router, mut description) = OpenApiRouter::with_openapi(description)
         .routes(routes!(bookings::create))
         .routes(routes!(tickets::get, tickets::cancel::cancel))
         .routes(routes!(tickets::events::events))
@@ -56,22 +58,31 @@ pub(crate) fn routes() -> (Router<Shared>, OpenApi) {
         .routes(routes!(sessions::events::events))
         .routes(routes!(sessions::get, ops::resize))
         .routes(routes!(ops::close))
+        .routes(routes!(appointments::list))
+        .routes(routes!(appointments::patient))
         .routes(routes!(policy::get, policy::put))
         .routes(routes!(policy::history))
+        .routes(routes!(suspicion::suspects::get))
+        .routes(routes!(rehearsal::create))
         .routes(routes!(pipeline::get))
+        .routes(routes!(pipeline::events::events))
         .routes(routes!(breakers::put))
         .routes(routes!(reports::list))
         .routes(routes!(reports::get))
         .routes(routes!(audit::read::get))
+        .routes(routes!(hospital::get))
+        .routes(routes!(hospital::time))
         .routes(routes!(demo::token))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
-        .split_for_parts()
+        .split_for_parts();
+    common_answers::complete(&mut description);
+    (router, description)
 }
 
-/// The whole service: routes, pages, and the gate before them.
-pub(crate) fn service(state: &Shared) -> Router {
+/// The handlers of every route. Whoever reaches them has passed the [gate](crate::gate).
+pub(crate) fn router(state: &Shared) -> Router {
     let (router, description) = routes();
     let document = Bytes::from(serde_json::to_vec(&description).expect("a description is always JSON"));
     let openapi = move |_: State<Shared>| {
@@ -82,10 +93,10 @@ pub(crate) fn service(state: &Shared) -> Router {
         .route("/openapi.json", get(openapi))
         .route("/docs", get(pages::docs))
         .route("/docs/{file}", get(pages::file))
+        .route("/assets/{file}", get(pages::asset))
+        .route("/ops", get(pages::room))
+        .route("/reports", get(pages::room))
         .route("/", get(pages::index))
-        .route_layer(middleware::from_fn_with_state(state.clone(), gate::gate))
-        .fallback(gate::no_such_route)
-        .method_not_allowed_fallback(gate::method_not_allowed)
         .with_state(state.clone())
 }
 
@@ -114,7 +125,7 @@ mod tests {
                 described.insert((method.to_uppercase(), path.clone(), secured));
             }
         }
-        let pages = ["/", "/docs", "/docs/{file}", "/openapi.json"];
+        let pages = ["/", "/ops", "/reports", "/assets/{file}", "/docs", "/docs/{file}", "/openapi.json"];
         let table: BTreeSet<_> = TABLE
             .iter()
             .filter(|route| !pages.contains(&route.path))

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use orderly_domain::Exclusivity;
 
 use crate::audit;
+use crate::challenge::Challenge;
+use crate::names::HospitalNames;
 use crate::proxies::Proxies;
 use crate::shed::Bounds;
 use crate::throttle::Policy;
@@ -23,8 +26,12 @@ pub struct Options {
     pub operations_only: bool,
     /// The hospital's rule on how many appointments a patient may hold; sessions are opened under it.
     pub exclusivity: Exclusivity,
+    /// What departments and campuses are called on the pages.
+    pub names: HospitalNames,
     /// The throttle policy until ops store one.
     pub policy: Policy,
+    /// What suspicious clients are challenged with; proof of work, without it.
+    pub challenge: Option<Arc<dyn Challenge>>,
     /// The audit trail.
     pub audit: audit::Options,
     /// How long people may wait, and how much may wait, where the policy does not say.
@@ -92,7 +99,9 @@ impl Default for Options {
             demo: false,
             operations_only: false,
             exclusivity: Exclusivity::default(),
+            names: HospitalNames::default(),
             policy: Policy::default(),
+            challenge: None,
             audit: audit::Options::default(),
             shed: Bounds::default(),
             tls: None,

@@ -17,7 +17,8 @@ use crate::auth::Caller;
 use crate::problem::{Problem, kind};
 use crate::request::{self, Query};
 use crate::state::Shared;
-use crate::throttle::{Policy, Throttle};
+use crate::suspicion::Suspicion;
+use crate::throttle::{self, Policy, Throttle};
 
 /// The longest reason for a change, in bytes of UTF-8.
 const REASON_BYTES_MAX: usize = 1_000;
@@ -25,17 +26,21 @@ const REASON_BYTES_MAX: usize = 1_000;
 /// How many versions the history shows.
 const HISTORY_MAX: usize = 1_000;
 
-/// The throttle, and the version of the policy it follows.
+/// The throttle, what it finds suspicious, and the version of the policy that both follow.
 pub(crate) struct Current {
     pub(crate) throttle: Throttle,
+    pub(crate) suspicion: Suspicion,
     version: ArcSwap<PolicyVersion>,
     /// Changes are made one after the other.
     changing: tokio::sync::Mutex<()>,
+    /// And policies are rehearsed one after the other.
+    pub(crate) rehearsing: tokio::sync::Mutex<()>,
 }
 
 impl Current {
     /// The throttle under the policy of the configuration, which has version 0.
-    pub(crate) fn new(throttle: Throttle, now: Timestamp) -> Self {
+    pub(crate) fn new(throttle: Throttle, suspicion: Suspicion, now: Timestamp) -> Self {
+        suspicion.follow(throttle.policy().suspicion.as_ref());
         let version = PolicyVersion {
             version: 0,
             document: serde_json::to_string(throttle.policy().as_ref()).unwrap_or_default(),
@@ -43,7 +48,13 @@ impl Current {
             reason: "no policy was set yet".into(),
             set_at: now,
         };
-        Self { throttle, version: ArcSwap::from_pointee(version), changing: tokio::sync::Mutex::default() }
+        Self {
+            throttle,
+            suspicion,
+            version: ArcSwap::from_pointee(version),
+            changing: tokio::sync::Mutex::default(),
+            rehearsing: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Follows the newest stored policy, if it is newer than the one in force.
@@ -53,7 +64,7 @@ impl Current {
         if let Some(newest) = newest.filter(|newest| newest.version > self.version.load().version) {
             let followed = Policy::from_json(&newest.document)
                 .map_err(|problems| problems.join("; "))
-                .and_then(|policy| self.throttle.swap(policy, now).map_err(|error| error.to_string()));
+                .and_then(|policy| self.swap(policy, now).map_err(|error| error.to_string()));
             match followed {
                 Ok(()) => tracing::info!(version = newest.version, author = newest.author, "a new policy is in force"),
                 // It was valid where it was set: this program is the older one. What is in force stays.
@@ -64,6 +75,14 @@ impl Current {
             }
             self.version.store(Arc::new(newest));
         }
+        Ok(())
+    }
+
+    /// Follows another policy at once.
+    fn swap(&self, policy: Policy, now: Timestamp) -> Result<(), throttle::Error> {
+        let suspicion = policy.suspicion.clone();
+        self.throttle.swap(policy, now)?;
+        self.suspicion.follow(suspicion.as_ref());
         Ok(())
     }
 
@@ -97,7 +116,7 @@ impl Current {
             }
             Err(error) => return Err(Problem::from_read("policy", &error)),
         }
-        self.throttle.swap(policy, next.set_at).map_err(|error| Problem::internal("policy", &error))?;
+        self.swap(policy, next.set_at).map_err(|error| Problem::internal("policy", &error))?;
         self.version.store(Arc::clone(&next));
         tracing::info!(version = next.version, author, "a new policy is in force");
         Ok(next)
@@ -120,7 +139,7 @@ pub(crate) async fn follow(state: Shared) {
     }
 }
 
-fn invalid(problems: &[String]) -> Problem {
+pub(crate) fn invalid(problems: &[String]) -> Problem {
     Problem::new(&kind::INVALID_POLICY).detail(problems.join("; ")).member("errors", problems.to_vec())
 }
 

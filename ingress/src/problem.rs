@@ -52,6 +52,7 @@ pub mod kind {
         NO_SUCH_ROUTE "no-such-route" NOT_FOUND "There is nothing at this address"
         UNKNOWN_SESSION "unknown-session" NOT_FOUND "There is no such session"
         UNKNOWN_TICKET "unknown-ticket" NOT_FOUND "There is no such ticket"
+        UNKNOWN_APPOINTMENT "unknown-appointment" NOT_FOUND "There is no such appointment"
         UNKNOWN_BREAKER "unknown-breaker" NOT_FOUND "There is no such breaker"
         UNKNOWN_REPORT "unknown-report" NOT_FOUND "There is no such report"
         METHOD_NOT_ALLOWED "method-not-allowed" METHOD_NOT_ALLOWED "This address does not take this method"
@@ -65,8 +66,10 @@ pub mod kind {
         TOO_LARGE "too-large" PAYLOAD_TOO_LARGE "The request's body is too large"
         UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not in a format that is taken here"
         IDEMPOTENCY_KEY_REUSED "idempotency-key-reused" UNPROCESSABLE_ENTITY "The Idempotency-Key was used for another request"
+        INVALID_PATIENT "invalid-patient" UNPROCESSABLE_ENTITY "The patient's data cannot be used"
         INVALID_SESSIONS "invalid-sessions" UNPROCESSABLE_ENTITY "Some sessions cannot be opened; none was"
         INVALID_POLICY "invalid-policy" UNPROCESSABLE_ENTITY "The policy cannot be used"
+        CHALLENGE_REQUIRED "challenge-required" PRECONDITION_REQUIRED "A challenge has to be answered first"
         RATE_LIMITED "rate-limited" TOO_MANY_REQUESTS "Too many requests"
         INTERNAL "internal" INTERNAL_SERVER_ERROR "A fault in the server"
         OVERLOADED "overloaded" SERVICE_UNAVAILABLE "Too much to do at the moment; nothing was taken"
@@ -151,10 +154,10 @@ impl Problem {
     pub fn from_append(error: &port::Error) -> Self {
         match error {
             port::Error::Overloaded(_) => Self::new(&kind::OVERLOADED)
-                .detail("Nothing was taken. Ask again with the same Idempotency-Key.")
+                .detail("This request was not taken. Ask again with the same Idempotency-Key.")
                 .retry_after(Duration::from_secs(1)),
             port::Error::StorageFull(_) => Self::new(&kind::STORAGE_FULL)
-                .detail("Nothing was taken. Ask again later with the same Idempotency-Key.")
+                .detail("This request was not taken. Ask again later with the same Idempotency-Key.")
                 .retry_after(Duration::from_secs(30)),
             port::Error::MayHaveHappened(_) => Self::new(&kind::OUTCOME_UNKNOWN)
                 .detail("It may have been taken. Ask again with the same Idempotency-Key: it is taken once at most.")
@@ -163,10 +166,10 @@ impl Problem {
             | port::Error::Lost(_)
             | port::Error::Fenced { .. }
             | port::Error::Conflict { .. } => Self::new(&kind::UNAVAILABLE)
-                .detail("Nothing was taken. Ask again with the same Idempotency-Key.")
+                .detail("This request was not taken. Ask again with the same Idempotency-Key.")
                 .retry_after(Duration::from_secs(1)),
             port::Error::BreakerOpen { breaker, retry_after, .. } => Self::breaker(breaker, *retry_after)
-                .detail("The part that takes requests is out of order. Nothing was taken. Ask again later with the same Idempotency-Key."),
+                .detail("The part that takes requests is out of order. This request was not taken. Ask again later with the same Idempotency-Key."),
             port::Error::Corrupt(_) => Self::internal("append", error),
         }
     }
@@ -218,8 +221,8 @@ pub(crate) struct Shape {
     status: u16,
     /// What is wrong here, and what to do about it.
     detail: String,
-    /// More, by kind: `limit` and `retry_after_ms` of `rate-limited`, `breaker` of `breaker-open`, `errors` of
-    /// `invalid-sessions`.
+    /// More, by kind: `limit` and `retry_after_ms` of `rate-limited`, `challenge` of `challenge-required`, `breaker` of `breaker-open`, `errors` of
+    /// `invalid-sessions` and `invalid-patient`.
     #[serde(flatten)]
     members: Map<String, Value>,
 }

@@ -1,5 +1,6 @@
 //! How throttling is told: the problem, and the `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers).
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,9 @@ use crate::state::State;
 use crate::throttle::{Allowance, Subject, Throttled};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Room for most values, so that it is made once.
+const VALUE_BYTES: usize = 48;
+
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Measures a request. Answers with what the patient may still ask for, when patients are limited.
@@ -33,7 +37,9 @@ pub(crate) fn check(
         now: state.ports.clock.now(),
     };
     state.arrivals.note(&subject);
-    state.policy.throttle.check(subject).map(|admitted| admitted.patient).map_err(|hit| problem(&hit))
+    let measured = state.policy.throttle.check(subject);
+    state.heat.note(&session.doctor_id, measured.is_ok());
+    measured.map(|admitted| admitted.patient).map_err(|hit| problem(&hit))
 }
 
 fn problem(hit: &Throttled) -> Problem {
@@ -53,10 +59,10 @@ fn problem(hit: &Throttled) -> Problem {
 pub(crate) fn tell(headers: &mut HeaderMap, allowance: &Allowance) {
     let Allowance { rate, remaining } = allowance;
     let refill_s = f64::from(rate.burst.saturating_sub(*remaining)) / rate.rate_per_s;
-    let values = [
-        (POLICY, policy("patient", rate.rate_per_s, rate.burst)),
-        (STATE, format!("\"patient\";r={remaining};t={}", whole(refill_s))),
-    ];
+    let mut left = String::with_capacity(VALUE_BYTES);
+    // Writing to a text does not fail.
+    let _ = write!(left, "\"patient\";r={remaining};t={}", whole(refill_s));
+    let values = [(POLICY, policy("patient", rate.rate_per_s, rate.burst)), (STATE, left)];
     for (name, value) in values {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -66,7 +72,10 @@ pub(crate) fn tell(headers: &mut HeaderMap, allowance: &Allowance) {
 
 /// A bucket of `burst` that refills in a window of `burst / rate` seconds.
 fn policy(limit: &str, rate_per_s: f64, burst: u32) -> String {
-    format!("\"{limit}\";q={burst};w={}", whole(f64::from(burst) / rate_per_s).max(1))
+    let mut text = String::with_capacity(VALUE_BYTES);
+    // Writing to a text does not fail.
+    let _ = write!(text, "\"{limit}\";q={burst};w={}", whole(f64::from(burst) / rate_per_s).max(1));
+    text
 }
 
 /// Seconds, rounded up to whole ones. Whole numbers are written many times faster than fractions.

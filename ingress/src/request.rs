@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
@@ -14,6 +14,9 @@ use crate::problem::{Problem, kind};
 
 /// The longest Idempotency-Key, in characters.
 pub(crate) const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The address that the connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +95,7 @@ pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Re
 
 /// The Idempotency-Key: 1 to 128 visible ASCII characters, as they are or as a quoted string.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
-    let mut values = headers.get_all("idempotency-key").iter();
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let value = values.next().ok_or_else(|| {
         Problem::new(&kind::IDEMPOTENCY_KEY_MISSING)
             .detail("Send an Idempotency-Key header, new for every booking and the same for its retries.")
@@ -114,7 +117,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
 
 /// How long `Prefer: wait=N` (RFC 7240) asks to wait, at most `wait_max`.
 pub(crate) fn prefer_wait(headers: &HeaderMap, wait_max: Duration) -> Option<Duration> {
-    let mut preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     preferences.find_map(|value| {
         value.split(',').find_map(|preference| {
             let (name, seconds) = preference.split(';').next()?.split_once('=')?;
@@ -126,7 +129,7 @@ pub(crate) fn prefer_wait(headers: &HeaderMap, wait_max: Duration) -> Option<Dur
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+    use axum::http::HeaderValue;
 
     use super::*;
 

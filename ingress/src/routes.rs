@@ -1,5 +1,8 @@
 //! The route table: every address of the API, and who may call it. What is not in it is denied.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use axum::http::Method;
 
 use crate::audit::Urgency;
@@ -48,13 +51,18 @@ const fn cancellation(method: Method, path: &'static str) -> Route {
     Route { method, path, access: PATIENT, pace: Pace::Waits, audited: Some(Urgency::Goes) }
 }
 
+/// What shows data of patients to ops: without its entry in the trail nobody sees them.
+const fn disclosure(path: &'static str) -> Route {
+    Route { method: Method::GET, path, access: OPS, pace: Pace::Prompt, audited: Some(Urgency::Waits) }
+}
+
 const PATIENT: Access = Access::Only(Role::Patient);
 const OPS: Access = Access::Only(Role::Ops);
 const ANALYST: Access = Access::Only(Role::Analyst);
 const AUDITOR: Access = Access::Only(Role::Auditor);
 
 /// Every route.
-pub(crate) static TABLE: [Route; 26] = [
+pub(crate) static TABLE: [Route; 36] = [
     route(Method::POST, "/v1/bookings", PATIENT, Pace::Waits),
     route(Method::GET, "/v1/tickets/{ticket}", PATIENT, Pace::Waits),
     cancellation(Method::DELETE, "/v1/tickets/{ticket}"),
@@ -65,14 +73,21 @@ pub(crate) static TABLE: [Route; 26] = [
     route(Method::GET, "/v1/sessions/{session_id}", Access::Public, Pace::Prompt),
     route(Method::PATCH, "/v1/sessions/{session_id}", OPS, Pace::Waits),
     route(Method::POST, "/v1/sessions/{session_id}/close", OPS, Pace::Waits),
+    disclosure("/v1/sessions/{session_id}/appointments"),
+    disclosure("/v1/appointments/{appointment}/patient"),
     route(Method::GET, "/v1/policy", OPS, Pace::Prompt),
     route(Method::PUT, "/v1/policy", OPS, Pace::Prompt),
     route(Method::GET, "/v1/policy/history", OPS, Pace::Prompt),
+    route(Method::GET, "/v1/suspects", OPS, Pace::Prompt),
+    route(Method::POST, "/v1/policy/rehearsals", OPS, Pace::Prompt),
     route(Method::GET, "/v1/pipeline", OPS, Pace::Prompt),
+    route(Method::GET, "/v1/pipeline/events", OPS, Pace::Waits),
     route(Method::PUT, "/v1/breakers/{name}", OPS, Pace::Prompt),
     route(Method::GET, "/v1/reports", ANALYST, Pace::Prompt),
     route(Method::GET, "/v1/reports/{name}", ANALYST, Pace::Prompt),
     route(Method::GET, "/v1/audit", AUDITOR, Pace::Prompt),
+    route(Method::GET, "/v1/hospital", Access::Public, Pace::Prompt),
+    route(Method::GET, "/v1/time", Access::Public, Pace::Prompt),
     route(Method::POST, "/v1/demo/token", Access::Public, Pace::Prompt),
     route(Method::GET, "/metrics", Access::Public, Pace::Prompt),
     route(Method::GET, "/healthz", Access::Public, Pace::Prompt),
@@ -80,14 +95,72 @@ pub(crate) static TABLE: [Route; 26] = [
     route(Method::GET, "/openapi.json", Access::Public, Pace::Prompt),
     route(Method::GET, "/docs", Access::Public, Pace::Prompt),
     route(Method::GET, "/docs/{file}", Access::Public, Pace::Prompt),
+    route(Method::GET, "/assets/{file}", Access::Public, Pace::Prompt),
+    route(Method::GET, "/ops", Access::Public, Pace::Prompt),
+    route(Method::GET, "/reports", Access::Public, Pace::Prompt),
     route(Method::GET, "/", Access::Public, Pace::Prompt),
 ];
 
 /// What a process serves that takes no requests of patients.
 pub(crate) const OPERATIONS: [&str; 5] = ["/metrics", "/healthz", "/readyz", "/v1/pipeline", "/v1/breakers/{name}"];
 
-/// The index in [`TABLE`] of a call.
-pub(crate) fn find(method: &Method, path: &str) -> Option<usize> {
-    let method = if *method == Method::HEAD { &Method::GET } else { method };
-    TABLE.iter().position(|route| route.path == path && route.method == *method)
+/// The indices in [`TABLE`] of the routes of a path.
+static PATHS: LazyLock<matchit::Router<Vec<usize>>> = LazyLock::new(|| {
+    let mut indices = BTreeMap::<_, Vec<_>>::new();
+    for (index, route) in TABLE.iter().enumerate() {
+        indices.entry(route.path).or_default().push(index);
+    }
+    let mut paths = matchit::Router::new();
+    for (path, indices) in indices {
+        paths.insert(path, indices).expect("the table's paths do not contradict each other");
+    }
+    paths
+});
+
+/// What a call finds in [`TABLE`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A route, by its index.
+    Route(usize),
+    /// Routes of this path that take these methods.
+    OtherMethods(Vec<&'static Method>),
+    /// Nothing.
+    Nothing,
+}
+
+/// Looks a call up.
+pub(crate) fn find(method: &Method, path: &str) -> Found {
+    let Ok(found) = PATHS.at(path) else { return Found::Nothing };
+    let asked = if *method == Method::HEAD { &Method::GET } else { method };
+    let methods = || found.value.iter().map(|index| &TABLE[*index].method);
+    match found.value.iter().find(|index| TABLE[**index].method == *asked) {
+        Some(index) => Found::Route(*index),
+        None => {
+            let head = methods().any(|method| *method == Method::GET).then_some(&Method::HEAD);
+            Found::OtherMethods(methods().chain(head).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_found_by_its_path() {
+        for (index, route) in TABLE.iter().enumerate() {
+            assert_eq!(find(&route.method, &route.path.replace(['{', '}'], "")), Found::Route(index), "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn other_methods_and_paths_are_told_apart() {
+        assert_eq!(find(&Method::HEAD, "/healthz"), find(&Method::GET, "/healthz"));
+        let taken = [&Method::PUT, &Method::GET, &Method::HEAD];
+        let Found::OtherMethods(found) = find(&Method::DELETE, "/v1/sessions") else { panic!("it takes no DELETE") };
+        assert!(found.len() == 3 && taken.iter().all(|method| found.contains(method)), "{found:?}");
+        for path in ["/v1/bookings/", "/v1", "", "*", "/v1/tickets/a/b/c"] {
+            assert_eq!(find(&Method::GET, path), Found::Nothing, "{path}");
+        }
+    }
 }

@@ -19,16 +19,20 @@ use crate::arrivals::Arrivals;
 use crate::audit::{self, Trail};
 use crate::auth::{Keys, Verifier};
 use crate::catalogue::Catalogue;
+use crate::challenge::{Challenge, PURPOSE, ProofOfWork};
 use crate::connection::{self, Connection};
+use crate::heat::Heat;
 use crate::idempotency::Window;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::personal;
 use crate::policy::{self, Current};
 use crate::progress::Progress;
 use crate::request::Peer;
 use crate::shed::Shed;
 use crate::state::{Ports, Shared, State};
 use crate::streams::Streams;
+use crate::suspicion::{self, Suspicion};
 use crate::throttle::{self, Throttle};
 use crate::tls::{self, Tls};
 use crate::waiters::Waiters;
@@ -99,6 +103,7 @@ impl Server {
         options: Options,
         ports: Ports,
         codec: ticket::Codec,
+        personal: personal::Keys,
         keys: Keys,
         registry: Registry,
     ) -> Result<Self, Error> {
@@ -117,6 +122,11 @@ impl Server {
         let measured = audit::Metrics::register(&registry)?;
         let (trail, writer) = Trail::new(audit, clock, options.audit.clone(), measured);
         let throttle = Throttle::new(options.policy.clone(), ports.clock.now(), &registry)?;
+        let suspicion = Suspicion::new(suspicion::Metrics::register(&registry)?);
+        let challenge = options.challenge.clone().unwrap_or_else(|| {
+            let answers = suspicion.metrics.answers.clone();
+            Arc::new(ProofOfWork::new(codec.derive(PURPOSE), answers)) as Arc<dyn Challenge>
+        });
         let arrivals = Arrivals::open(
             options.arrivals_file.as_deref(),
             options.arrivals_bytes_max,
@@ -127,8 +137,10 @@ impl Server {
         let state = Arc::new(State {
             tls: options.tls.clone().map(Tls::open).transpose()?,
             codec,
+            personal,
             verifier: Verifier::new(keys, options.tokens_cached_max),
-            policy: Current::new(throttle, ports.clock.now()),
+            policy: Current::new(throttle, suspicion, ports.clock.now()),
+            challenge,
             trail,
             catalogue: Catalogue::new(),
             progress: Progress::new(ports.log.partitions()),
@@ -136,6 +148,7 @@ impl Server {
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
             window: Window::new(options.idempotency_window),
             arrivals,
+            heat: Heat::new(metrics.heat_doctors.clone()),
             streams: Streams::new(&options, &metrics),
             metrics,
             registry,
@@ -180,7 +193,7 @@ impl Server {
     /// Serves until `shutdown`. Then it takes no more connections, ends streams and waits, lets requests end for
     /// [`Options::drain_max`] at most, and returns.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        let service = openapi::service(&self.state);
+        let router = openapi::router(&self.state);
         let connections = Arc::new(Semaphore::new(self.state.options.connections_max));
         let connections_per_address_max = self.state.options.connections_per_address_max;
         let addresses = Addresses::new(connections_per_address_max, self.state.metrics.connection_addresses.clone());
@@ -222,7 +235,7 @@ impl Server {
                         place
                     };
                     let state = Arc::clone(&self.state);
-                    let connection = Connection::new(state, service.clone(), protocol.clone(), peer, permit, place);
+                    let connection = Connection::new(state, router.clone(), protocol.clone(), peer, permit, place);
                     serving.spawn(connection.serve(stream, graceful.watcher()));
                 }
                 Err(error) => {

@@ -15,9 +15,12 @@ use crate::arrivals::Arrivals;
 use crate::audit::Trail;
 use crate::auth::Verifier;
 use crate::catalogue::Catalogue;
+use crate::challenge::Challenge;
+use crate::heat::Heat;
 use crate::idempotency::Window;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::personal;
 use crate::policy::Current;
 use crate::problem::{Problem, kind};
 use crate::progress::Progress;
@@ -62,8 +65,10 @@ pub(crate) struct State {
     pub(crate) ports: Ports,
     pub(crate) tls: Option<Tls>,
     pub(crate) codec: ticket::Codec,
+    pub(crate) personal: personal::Keys,
     pub(crate) verifier: Verifier,
     pub(crate) policy: Current,
+    pub(crate) challenge: Arc<dyn Challenge>,
     pub(crate) trail: Trail,
     pub(crate) catalogue: Catalogue,
     pub(crate) progress: Progress,
@@ -71,6 +76,7 @@ pub(crate) struct State {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) window: Window,
     pub(crate) arrivals: Arrivals,
+    pub(crate) heat: Heat,
     pub(crate) streams: Streams,
     pub(crate) metrics: Metrics,
     pub(crate) registry: Registry,

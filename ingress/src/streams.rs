@@ -15,6 +15,9 @@ use crate::problem::{Problem, kind};
 /// When to ask for a stream again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Streams of samples for ops at once.
+const OPS_STREAMS_MAX: usize = 64;
+
 /// What a stream tells. Each kind has room of its own: a crowd that watches the public list takes none from patients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -22,6 +25,8 @@ pub(crate) enum Kind {
     Sessions,
     /// A patient's ticket.
     Tickets,
+    /// The rush, for ops.
+    Ops,
 }
 
 /// The room for streams.
@@ -29,6 +34,7 @@ pub(crate) enum Kind {
 pub(crate) struct Streams {
     sessions: Pool,
     tickets: Pool,
+    ops: Pool,
     addresses: Arc<Addresses>,
     refused: IntCounterVec,
 }
@@ -48,6 +54,7 @@ impl Streams {
         Self {
             sessions: pool(options.session_streams_max, &metrics.session_streams),
             tickets: pool(options.ticket_streams_max, &metrics.ticket_streams),
+            ops: pool(OPS_STREAMS_MAX, &metrics.ops_streams),
             addresses: Addresses::new(options.streams_per_address_max, metrics.stream_addresses.clone()),
             refused: metrics.streams_refused.clone(),
         }
@@ -58,6 +65,7 @@ impl Streams {
         let (pool, limit) = match kind {
             Kind::Sessions => (&self.sessions, "session-streams"),
             Kind::Tickets => (&self.tickets, "ticket-streams"),
+            Kind::Ops => (&self.ops, "ops-streams"),
         };
         let place = self.addresses.take(address).ok_or_else(|| {
             let detail = "Your address has as many streams open as one may. Close some, or poll instead.";
@@ -73,7 +81,7 @@ impl Streams {
 
     /// Streams that are open.
     pub(crate) fn count(&self) -> i64 {
-        self.sessions.open.get() + self.tickets.open.get()
+        self.sessions.open.get() + self.tickets.open.get() + self.ops.open.get()
     }
 
     fn refuse(&self, limit: &'static str, detail: &'static str) -> Problem {

@@ -1,4 +1,5 @@
 -- What is kept of a department's day. Numbers are Lua's: exact up to 2^53, which fences and versions never reach.
+-- Patients are called what the callers call them: by pseudonyms.
 -- Moments are strings of 20 digits that sort as the moments do, and offsets are only ever compared for equality.
 --
 -- KEYS[1] sessions  hash  session -> "fence version capacity taken top state scope release_at ends_at doctor"

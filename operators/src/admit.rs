@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use orderly_domain::inventory::{Admission, Snapshot, is_past};
+use orderly_domain::planted::{self, Bug};
+use orderly_domain::port;
 use orderly_domain::port::ledger::{Ledger, Request};
 use orderly_domain::{Book, Command, Decision, DoctorId, Outcome, Reason, SessionId, Timestamp, ticket};
 
@@ -42,6 +44,11 @@ impl SessionMemory {
         }
     }
 
+    /// Forgets sessions whose day is past for records that the log takes from `logged_at` on.
+    pub(crate) fn prune(&self, logged_at: Timestamp) {
+        self.lock().retain(|_, known| !is_past(known.day, logged_at));
+    }
+
     /// A number of these decisions' sessions may be free though it was not thought to be.
     pub(crate) fn doubt(&self, refused: &[Decision]) {
         let mut sessions = self.lock();
@@ -67,7 +74,7 @@ impl Known {
             && self.doctor_id == book.session.doctor_id
             && self.day == book.session.day
             && !is_past(book.session.day, logged_at)
-            && !self.booked.contains(&book.ticket)
+            && (!self.booked.contains(&book.ticket) || planted::is(Bug::SoldOutForHolders))
     }
 
     fn learn(&mut self, command: &Command, admission: Admission) {
@@ -78,6 +85,7 @@ impl Known {
             }
             (Command::Book(_), Outcome::Rejected(Reason::SoldOut)) => self.full_until = admission.full_until,
             (Command::Book(_), _) => {}
+            _ if planted::is(Bug::SoldOutStays) => {}
             _ => self.full_until = None,
         }
     }
@@ -88,14 +96,13 @@ pub struct Admit {
     ledger: Arc<dyn Ledger>,
     memory: SessionMemory,
     retry: Retry,
-    pruned_day: Mutex<i64>,
 }
 
 impl Admit {
     /// Asks that ledger; `memory` is restored by whoever takes partitions over.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, memory: SessionMemory, retry: Retry) -> Self {
-        Self { ledger, memory, retry, pruned_day: Mutex::new(i64::MIN) }
+        Self { ledger, memory, retry }
     }
 
     /// The indexes of the drafts that the ledger must be asked about; the others get their outcome here.
@@ -110,12 +117,21 @@ impl Admit {
                 }
                 (Command::Book(_), _) | (_, None) => asked.push(index),
                 (_, Some(known)) => {
-                    known.full_until = None;
+                    known.full_until = known.full_until.filter(|_| planted::is(Bug::SoldOutStays));
                     asked.push(index);
                 }
             }
         }
         asked
+    }
+
+    async fn ask(&self, requests: &[Request<'_>]) -> port::Result<Vec<Admission>> {
+        let instead = |reason: Reason| Ok(requests.iter().map(|_| reason.into()).collect());
+        match self.ledger.apply(requests).await {
+            Err(port::Error::MayHaveHappened(_)) if planted::is(Bug::TimeoutIsNo) => instead(Reason::SoldOut),
+            Err(port::Error::Lost(_)) if planted::is(Bug::LostIsIgnored) => instead(Reason::UnknownSession),
+            answer => answer,
+        }
     }
 
     fn learn(&self, command: &Command, admission: Admission, sessions: &mut HashMap<SessionId, Known>) {
@@ -130,20 +146,6 @@ impl Admit {
         if let Some(known) = sessions.get_mut(command.session_id()) {
             known.learn(command, admission);
         }
-    }
-
-    /// Once a day of the log, forgets sessions whose day is past.
-    async fn prune(&self, logged_at: Timestamp) -> Result<(), Error> {
-        {
-            let mut pruned = self.pruned_day.lock().unwrap_or_else(PoisonError::into_inner);
-            if logged_at.utc_day() <= *pruned {
-                return Ok(());
-            }
-            *pruned = logged_at.utc_day();
-        }
-        self.memory.lock().retain(|_, known| !is_past(known.day, logged_at));
-        self.retry.until_final("ledger prune", || self.ledger.prune(logged_at)).await?;
-        Ok(())
     }
 }
 
@@ -162,9 +164,6 @@ impl AsyncOperator for Admit {
     }
 
     async fn process_batch(&self, mut batch: Vec<Draft>) -> Result<Vec<Decision>, Error> {
-        if let Some(oldest) = batch.first() {
-            self.prune(oldest.logged_at).await?;
-        }
         let asked = self.answer_known(&mut batch);
         let requests: Vec<_> = asked
             .iter()
@@ -175,7 +174,7 @@ impl AsyncOperator for Admit {
             })
             .collect();
         if !requests.is_empty() {
-            let admissions = self.retry.until_final("ledger", || self.ledger.apply(&requests)).await?;
+            let admissions = self.retry.until_final("ledger", || self.ask(&requests)).await?;
             drop(requests);
             let mut sessions = self.memory.lock();
             for (index, admission) in asked.into_iter().zip(admissions) {

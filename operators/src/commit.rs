@@ -1,12 +1,14 @@
 //! Commit: makes decisions true, in one transaction with the progress of their partitions.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use orderly_domain::planted::{self, Bug};
 use orderly_domain::port::store::{self, Advance, Committed, Store};
 use orderly_domain::port::{self, Ledger};
-use orderly_domain::{Clock, Decision, Partition};
+use orderly_domain::{Clock, Decision, Partition, Timestamp};
 
 use crate::admit::SessionMemory;
 use crate::marks::PublishedMarks;
@@ -21,6 +23,7 @@ pub struct Commit {
     memory: SessionMemory,
     marks: PublishedMarks,
     retry: Retry,
+    pruned_day: Mutex<i64>,
 }
 
 impl Commit {
@@ -34,7 +37,7 @@ impl Commit {
         marks: PublishedMarks,
         retry: Retry,
     ) -> Self {
-        Self { store, ledger, clock, memory, marks, retry }
+        Self { store, ledger, clock, memory, marks, retry, pruned_day: Mutex::new(i64::MIN) }
     }
 
     fn advances(&self, decisions: &[Decision]) -> Result<Vec<Advance>, port::Error> {
@@ -54,18 +57,39 @@ impl Commit {
                 )));
             }
             advance.to += 1;
+            if planted::is(Bug::MarkBeforePublished) {
+                advance.published = advance.to;
+            }
         }
         Ok(advances.into_values().collect())
     }
 
+    /// Once a day of the log, forgets sessions whose day is past. It is done here and not where the ledger is asked: there,
+    /// one lane may be days ahead of another after an outage, and would forget what the other still has to decide.
+    async fn prune(&self, logged_at: Timestamp) -> Result<(), Error> {
+        {
+            let mut pruned = self.pruned_day.lock().unwrap_or_else(PoisonError::into_inner);
+            if logged_at.utc_day() <= *pruned {
+                return Ok(());
+            }
+            *pruned = logged_at.utc_day();
+        }
+        let early = if planted::is(Bug::PrunedTooEarly) { 3 } else { 0 };
+        let logged_at = logged_at.plus(Duration::from_secs(early * 86_400));
+        self.memory.prune(logged_at);
+        self.retry.until_final("ledger prune", || self.ledger.prune(logged_at)).await?;
+        Ok(())
+    }
+
     async fn undo(&self, committed: &[Committed], decisions: Vec<Decision>) -> Result<(), Error> {
+        let any = committed.iter().any(|row| row.corrected);
         let refused: Vec<_> = decisions
             .into_iter()
             .zip(committed)
-            .filter(|(_, row)| row.corrected)
+            .filter(|(_, row)| row.corrected || (planted::is(Bug::UndoTooMuch) && any))
             .map(|(decision, _)| decision)
             .collect();
-        if !refused.is_empty() {
+        if !refused.is_empty() && !planted::is(Bug::UndoForgotten) {
             tracing::warn!(count = refused.len(), first = %refused[0].position, "the store refused what the ledger had admitted");
             self.retry.until_final("ledger undo", || self.ledger.undo(&refused)).await?;
             self.memory.doubt(&refused);
@@ -86,8 +110,16 @@ impl AsyncOperator for Commit {
     async fn process_batch(&self, batch: Vec<Decision>) -> Result<Vec<Committed>, Error> {
         let advances = self.advances(&batch)?;
         let commit = store::Commit { decided_at: self.clock.now(), advances, decisions: batch };
+        #[cfg(feature = "planted-bugs")]
+        if let Some(committed) = self.mistaken(&commit).await? {
+            return Ok(committed);
+        }
         let committed = self.retry.until_final("store", || self.store.commit(&commit)).await?;
+        let oldest = commit.decisions.first().map(|decision| decision.logged_at);
         self.undo(&committed, commit.decisions).await?;
+        if let Some(oldest) = oldest {
+            self.prune(oldest).await?;
+        }
         Ok(committed)
     }
 
@@ -98,4 +130,61 @@ impl AsyncOperator for Commit {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+#[cfg(feature = "planted-bugs")]
+impl Commit {
+    /// Commits in one of the wrong ways, if one is planted.
+    async fn mistaken(&self, commit: &store::Commit) -> Result<Option<Vec<Committed>>, Error> {
+        if planted::is(Bug::PublishedBeforeCommit) {
+            let (store, retry, commit) = (Arc::clone(&self.store), self.retry.clone(), commit.clone());
+            let told = guessed(&commit);
+            tokio::spawn(async move {
+                let _ = retry.until_final("store", || store.commit(&commit)).await;
+            });
+            return Ok(Some(told));
+        }
+        if planted::is(Bug::CommitTimeoutIsYes) {
+            return match self.store.commit(commit).await {
+                Err(port::Error::MayHaveHappened(_)) => Ok(Some(guessed(commit))),
+                _ => Ok(None),
+            };
+        }
+        if planted::is(Bug::FenceSkipped)
+            && let Err(port::Error::Fenced { .. }) = self.retry.until_final("store", || self.store.commit(commit)).await
+        {
+            let mut commit = commit.clone();
+            for advance in &mut commit.advances {
+                let stolen = [advance.partition];
+                let claims = self.retry.until_final("claim", || self.store.claim(&stolen, "thief")).await?;
+                advance.fence = claims[0].fence;
+                for decision in &mut commit.decisions {
+                    if decision.position.partition == advance.partition {
+                        decision.fence = advance.fence;
+                    }
+                }
+            }
+            return Ok(Some(self.retry.until_final("store", || self.store.commit(&commit)).await?));
+        }
+        Ok(None)
+    }
+}
+
+/// What a commit would be answered if the store agreed.
+#[cfg(feature = "planted-bugs")]
+fn guessed(commit: &store::Commit) -> Vec<Committed> {
+    let guess = |decision: &Decision| Committed {
+        position: decision.position,
+        logged_at: decision.logged_at,
+        decided_at: commit.decided_at,
+        kind: decision.command.as_ref().map_or(orderly_domain::command::Kind::Malformed, |command| command.kind()),
+        ticket: decision.command.as_ref().and_then(|command| command.ticket()),
+        session_id: decision.command.as_ref().map(|command| command.session_id().clone()),
+        outcome: decision.outcome,
+        first: None,
+        corrected: false,
+        session: None,
+        released: Vec::new(),
+    };
+    commit.decisions.iter().map(guess).collect()
 }

@@ -8,6 +8,7 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use orderly_domain::planted::{self, Bug};
 use orderly_domain::port::store::SeenTicket;
 use orderly_domain::{Command, Fence, Offset, Outcome, Partition, Reason, SessionId, Timestamp, ticket};
 
@@ -63,14 +64,19 @@ impl Dedup {
         let Self { recent, takeovers, partitions } = self;
         let partition = draft.position.partition;
         let window = partitions.entry(partition).or_default();
-        if window.fence != Some(draft.fence) {
-            *window = Window::restored(draft.fence, takeovers.pick_up(partition, draft.fence));
+        let keeps = window.fence.is_some() && planted::is(Bug::DedupKeepsOldWindow);
+        if window.fence != Some(draft.fence) && !keeps {
+            let mut seen = takeovers.pick_up(partition, draft.fence);
+            seen.retain(|_| !planted::is(Bug::DedupForgetsAtTakeover));
+            *window = Window::restored(draft.fence, seen);
         }
         window.forget_before(draft.logged_at.minus(recent.window));
         let session = fingerprint(&book.session.session_id);
         match window.tickets.get(&book.ticket) {
-            Some(seen) if seen.session.is_none_or(|first| first == session) => {
-                Some(Outcome::Repeat { first: seen.first })
+            Some(_) if planted::is(Bug::DedupOff) => None,
+            Some(seen) if seen.session.is_none_or(|first| first == session) || planted::is(Bug::DedupMixesSessions) => {
+                let before = u64::from(planted::is(Bug::DedupNamesItself)).min(seen.first);
+                Some(Outcome::Repeat { first: seen.first - before })
             }
             Some(_) => Some(Outcome::Rejected(Reason::Duplicate)),
             None => {
@@ -118,7 +124,7 @@ struct Seen {
 struct Window {
     fence: Option<Fence>,
     tickets: HashMap<ticket::Id, Seen>,
-    oldest_first: VecDeque<(Timestamp, ticket::Id)>,
+    oldest_first: VecDeque<(Timestamp, ticket::Id, Offset)>,
 }
 
 impl Window {
@@ -126,20 +132,19 @@ impl Window {
         let mut window = Self { fence: Some(fence), ..Self::default() };
         for seen in tickets {
             let session = seen.session_id.as_ref().map(fingerprint);
-            if !window.tickets.contains_key(&seen.ticket) {
-                window.remember(seen.ticket, Seen { first: seen.first, session }, seen.logged_at);
-            }
+            // A ticket that was forgotten and came back has several firsts; the last is the one that was remembered.
+            window.remember(seen.ticket, Seen { first: seen.first, session }, seen.logged_at);
         }
         window
     }
 
     fn remember(&mut self, ticket: ticket::Id, seen: Seen, logged_at: Timestamp) {
+        self.oldest_first.push_back((logged_at, ticket, seen.first));
         self.tickets.insert(ticket, seen);
-        self.oldest_first.push_back((logged_at, ticket));
     }
 
     fn forget_before(&mut self, moment: Timestamp) {
-        while self.oldest_first.front().is_some_and(|(logged_at, _)| *logged_at < moment) {
+        while self.oldest_first.front().is_some_and(|(logged_at, ..)| *logged_at < moment) {
             self.forget_oldest();
         }
     }
@@ -151,7 +156,9 @@ impl Window {
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, ticket)) = self.oldest_first.pop_front() {
+        if let Some((_, ticket, first)) = self.oldest_first.pop_front()
+            && self.tickets.get(&ticket).is_some_and(|seen| seen.first == first)
+        {
             self.tickets.remove(&ticket);
         }
     }

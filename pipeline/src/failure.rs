@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use orderly_domain::planted::{self, Bug};
 use orderly_domain::port;
 use orderly_operators::Error;
 use tokio::sync::Notify;
@@ -19,6 +20,7 @@ impl Cause {
     /// A failure of an operator or of the edge behind it.
     pub(crate) fn of(what: &str, error: &Error) -> Self {
         let heals = matches!(error, Error::Port(port::Error::Fenced { .. } | port::Error::Lost(_)));
+        let heals = heals && !(planted::is(Bug::LostIsFatal) && matches!(error, Error::Port(port::Error::Lost(_))));
         Self { text: format!("{what}: {error}"), heals }
     }
 

@@ -8,9 +8,8 @@ use orderly_domain::port::store::Committed;
 use orderly_operators::{Admit, AsyncOperator as _, Commit, Decode, Dedup, Draft, Publish, RecentTickets, Takeovers};
 use timely::dataflow::operators::{Inspect as _, Probe as _, probe};
 use timely::worker::Worker;
-use tokio::runtime::Handle;
 
-use crate::dataflow::{Epoch, Feed, Lanes, asynchronous, source, synchronous};
+use crate::dataflow::{Epoch, Feed, Lanes, Runtime, asynchronous, source, synchronous};
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 
@@ -25,7 +24,7 @@ pub(crate) struct Parts {
     pub ledger_lanes: usize,
     pub batch_records_max: usize,
     pub decided_total: Arc<AtomicU64>,
-    pub runtime: Handle,
+    pub runtime: Runtime,
     pub metrics: Metrics,
     pub failure: Failure,
 }
@@ -45,7 +44,7 @@ pub(crate) fn build(worker: &mut Worker, feed: Feed, parts: &Parts) -> probe::Ha
     let one = Lanes { lanes: 1, batch_records_max: parts.batch_records_max };
 
     worker.dataflow_named::<Epoch, _, _>("booking", |scope| {
-        let entries = source(scope, feed);
+        let entries = source(scope, feed, runtime.stepper.clone());
 
         let (measured, failing) = stage("decode");
         let drafts = synchronous(entries, Decode::new(parts.log_partitions), measured, failing);

@@ -1,6 +1,7 @@
 //! One life of the dataflow: from the first takeover to a drain, or to a failure. After a failure that a takeover heals,
 //! the next life starts from what the store has.
 
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,10 +9,14 @@ use std::time::Duration;
 use orderly_domain::Partition;
 use orderly_domain::port::LogReader;
 use orderly_operators::{Admit, AsyncOperator as _, Commit, Publish, PublishedMarks, Retry, SessionMemory, Takeovers};
-use tokio::sync::watch;
+use timely::WorkerConfig;
+use timely::communication::Allocator;
+use timely::communication::allocator::Thread;
+use timely::worker::Worker;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::dataflow::{Feed, feed};
+use crate::dataflow::{Feed, Runtime, feed};
 use crate::failure::{Cause, Failure};
 use crate::graph::{self, Parts};
 use crate::in_flight::InFlight;
@@ -79,12 +84,16 @@ impl Life {
             ledger_lanes: options.ledger_lanes,
             batch_records_max: options.batch_records_max,
             decided_total,
-            runtime: tokio::runtime::Handle::current(),
+            runtime: Runtime { tasks: tokio::runtime::Handle::current(), stepper: None },
             metrics: metrics.clone(),
             failure: failure.clone(),
         };
         let (feeders, feeds) = (0..options.workers).map(|_| feed(options.epochs_in_flight_max)).unzip();
-        let workers = start_workers(parts, feeds, in_flight.clone(), &failure)?;
+        let workers = if options.stepped {
+            step_worker(parts, feeds, in_flight.clone(), failure.clone())?
+        } else {
+            start_workers(parts, feeds, in_flight.clone(), &failure)?
+        };
         let (assigned, assigned_view) = watch::channel(Vec::new());
         let takeover = Takeover {
             store: ports.store,
@@ -130,6 +139,7 @@ impl Life {
         self.stop.send_replace(true);
         // Both report their panics themselves.
         tokio::select! {
+            biased;
             _ = &mut self.reader => {}
             // What the reader may be waiting for does not come any more.
             _ = self.signs.failure.wait() => self.reader.abort(),
@@ -172,10 +182,7 @@ fn start_workers(
             }
         }
         if failure.happened() {
-            // Nothing is stepped again, so nobody takes the capabilities that are dropped here for progress.
-            for dataflow in worker.installed_dataflows() {
-                worker.drop_dataflow(dataflow);
-            }
+            abandon(worker);
         }
     })
     .map_err(Error::Start)?;
@@ -185,6 +192,52 @@ fn start_workers(
             if let Err(cause) = result {
                 failure.report(Cause::fatal(format!("a worker panicked: {cause}")));
             }
+        }
+    }))
+}
+
+/// Nothing is stepped again, so nobody takes the capabilities that are dropped here for progress.
+fn abandon(worker: &mut Worker) {
+    for dataflow in worker.installed_dataflows() {
+        worker.drop_dataflow(dataflow);
+    }
+}
+
+/// Steps the one worker as a task beside the others, whenever there is something for it. The runtime must be a
+/// [`tokio::runtime::LocalRuntime`]: a worker stays on its thread.
+fn step_worker(
+    mut parts: Parts,
+    feeds: Vec<Feed>,
+    in_flight: InFlight,
+    failure: Failure,
+) -> Result<JoinHandle<()>, Error> {
+    let stepper = Arc::new(Notify::new());
+    parts.runtime.stepper = Some(Arc::clone(&stepper));
+    let [feed] = <[Feed; 1]>::try_from(feeds)
+        .map_err(|feeds| Error::Start(format!("a stepped pipeline has 1 worker, not {}", feeds.len())))?;
+    Ok(tokio::task::spawn_local(async move {
+        let _guard = failure.on_panic("a worker");
+        let allocator = Allocator::Thread(Thread::default());
+        let arrivals = Rc::clone(allocator.events());
+        // With a time of its own it tells when nothing is to be done.
+        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(std::time::Instant::now()));
+        let probe = graph::build(&mut worker, feed, &parts);
+        loop {
+            worker.step();
+            in_flight.complete_before(probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(0));
+            if probe.done() || failure.happened() {
+                break;
+            }
+            if arrivals.borrow().is_empty() && worker.activations().borrow().empty_for().is_none() {
+                tokio::select! {
+                    biased;
+                    _ = failure.wait() => {}
+                    () = stepper.notified() => {}
+                }
+            }
+        }
+        if failure.happened() {
+            abandon(&mut worker);
         }
     }))
 }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use orderly_domain::planted::{self, Bug};
 use orderly_domain::port::log::{Delivery, LogReader, Record};
-use orderly_domain::{Fence, Partition, port};
+use orderly_domain::port::store::Claim;
+use orderly_domain::{Fence, Offset, Partition, port};
 use orderly_operators::Entry;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -64,16 +66,16 @@ impl Reader {
                 }
                 Delivery::Assigned(partitions) => {
                     self.in_flight.leave_unused();
-                    self.in_flight.drained().await;
+                    drained(&self.in_flight).await;
                     let claims = self.takeover.assume(&partitions).await?;
                     fences.extend(claims.iter().map(|claim| (claim.partition, claim.fence)));
-                    let from: Vec<_> = claims.iter().map(|claim| (claim.partition, claim.next_offset)).collect();
+                    let from: Vec<_> = claims.iter().map(|claim| (claim.partition, first_offset(claim))).collect();
                     self.log.seek(&from).await?;
                     self.tell(&fences);
                 }
                 Delivery::Revoked(partitions) => {
                     self.in_flight.leave_unused();
-                    self.in_flight.drained().await;
+                    drained(&self.in_flight).await;
                     fences.retain(|partition, _| !partitions.contains(partition));
                     self.takeover.leave(&partitions);
                     self.tell(&fences);
@@ -100,4 +102,18 @@ impl Reader {
         partitions.sort_unstable();
         self.assigned.send_replace(partitions);
     }
+}
+
+async fn drained(in_flight: &InFlight) {
+    if !planted::is(Bug::RestoredInFlight) {
+        in_flight.drained().await;
+    }
+}
+
+/// Where reading goes on after a takeover.
+fn first_offset(claim: &Claim) -> Offset {
+    if planted::is(Bug::SeekSkipsOne) {
+        return claim.next_offset + 1;
+    }
+    claim.next_offset.saturating_sub(u64::from(planted::is(Bug::SeekRepeatsOne)))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use orderly_domain::command::Kind;
 use orderly_domain::envelope::{day_number, day_of_number};
+use orderly_domain::personal::Pseudonyms;
 use orderly_domain::port::analytics::Row;
 use orderly_domain::port::store::DecisionRow;
 use orderly_domain::port::{self, Feed, Pipeline, Store, Turn};
@@ -27,7 +28,7 @@ const GATHER: Duration = Duration::from_millis(250);
 /// How long a stop may take because of it. What is left then is carried after the next start.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 /// While decisions are being made, it rests this many times as long as it worked.
-const MAKE_WAY: u32 = 9;
+const MAKE_WAY: u32 = 19;
 
 /// Carries decisions to every feed until it is told to stop.
 pub struct Relay {
@@ -39,6 +40,7 @@ struct Carrier {
     feed: Arc<dyn Feed>,
     pipeline: Option<Arc<dyn Pipeline>>,
     turn: Option<Arc<dyn Turn>>,
+    pseudonyms: Option<Pseudonyms>,
     relayed_total: IntCounter,
     sessions: HashMap<SessionId, Session>,
     next: HashMap<Partition, Offset>,
@@ -62,6 +64,7 @@ impl Relay {
             store: Arc::clone(store),
             pipeline: pipeline.cloned(),
             turn: None,
+            pseudonyms: None,
             relayed_total: relayed_total.with_label_values(&[feed.name()]),
             feed,
             sessions: HashMap::new(),
@@ -76,6 +79,15 @@ impl Relay {
     pub fn in_turn(mut self, turn: &Arc<dyn Turn>) -> Self {
         for carrier in &mut self.carriers {
             carrier.turn = Some(Arc::clone(turn));
+        }
+        self
+    }
+
+    /// Tells feeds patients by what stands for them; without it, patients are left out.
+    #[must_use]
+    pub fn naming(mut self, pseudonyms: &Pseudonyms) -> Self {
+        for carrier in &mut self.carriers {
+            carrier.pseudonyms = Some(pseudonyms.clone());
         }
         self
     }
@@ -208,11 +220,13 @@ impl Carrier {
 
     fn row(&self, row: DecisionRow) -> Row {
         let decision = row.decision;
+        let patient = self.pseudonyms.as_ref().zip(row.patient_id).map(|(pseudonyms, patient)| pseudonyms.of(&patient));
         Row {
             position: decision.position,
             logged_at: decision.logged_at,
             decided_at: decision.decided_at,
             kind: decision.kind,
+            patient,
             outcome: decision.outcome,
             repeat: decision.first.is_some(),
             session: decision.session_id.as_ref().and_then(|id| self.sessions.get(id)).cloned(),

@@ -26,6 +26,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Timely workers, each a thread of its own.
     pub workers: usize,
+    /// The one worker is stepped as a task of the runtime that the pipeline is started on, and no thread is started: one
+    /// thread then does everything, in an order that can be repeated. Needs a [`tokio::runtime::LocalRuntime`].
+    pub stepped: bool,
     /// Records in an epoch, at most.
     pub epoch_records_max: usize,
     /// The shortest time between two epochs that are not full: it trades latency for larger transactions.
@@ -46,6 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             workers: 1,
+            stepped: false,
             epoch_records_max: 4_096,
             epoch_linger: Duration::from_millis(5),
             epochs_in_flight_max: 16,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use orderly_domain::envelope::{day_number, day_of_number};
-use orderly_domain::inventory::PAST_AFTER_DAYS;
+use orderly_domain::inventory::{PAST_AFTER_DAYS, Snapshot};
+use orderly_domain::planted::{self, Bug};
 use orderly_domain::port::store::{Claim, Committed};
 use orderly_domain::port::{self, Fanout, Ledger, Store};
 use orderly_domain::session::{Exclusivity, Session};
@@ -36,6 +37,12 @@ impl Takeover {
     /// Fences the partitions off from whoever had them, restores dedup, admit and the ledger, and publishes outcomes that
     /// may have been lost between their commit and their publication. Nothing of these partitions may be in flight.
     pub(crate) async fn assume(&self, partitions: &[Partition]) -> port::Result<Vec<Claim>> {
+        // The fence is what makes a snapshot final: after it nothing else of these partitions is committed.
+        let too_early = if planted::is(Bug::RestoredInFlight) {
+            Some(self.retry.until_final("store", || self.store.snapshots(partitions, Date::MIN)).await?)
+        } else {
+            None
+        };
         let claims = self.retry.until_final("store claim", || self.store.claim(partitions, &self.owner)).await?;
         let mut decided_until = Vec::new();
         for claim in &claims {
@@ -46,7 +53,7 @@ impl Takeover {
         }
         // Records that are still in the log were written after those that are decided, however long ago that was.
         if let Some(oldest) = decided_until.into_iter().min() {
-            self.restore_inventory(&claims, oldest).await?;
+            self.restore_inventory(&claims, oldest, too_early).await?;
         }
         tracing::info!(partitions = claims.len(), "took partitions over");
         Ok(claims)
@@ -73,12 +80,20 @@ impl Takeover {
         Ok(row.first().map(|row| row.decision.logged_at))
     }
 
-    async fn restore_inventory(&self, claims: &[Claim], oldest: Timestamp) -> port::Result<()> {
+    async fn restore_inventory(
+        &self,
+        claims: &[Claim],
+        oldest: Timestamp,
+        too_early: Option<Vec<Snapshot>>,
+    ) -> port::Result<()> {
         let today = oldest.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
         let past_days = i32::try_from(PAST_AFTER_DAYS).expect("a few days") + 1;
         let since = day_of_number(day_number(today) - past_days).unwrap_or(Date::MIN);
         let partitions: Vec<_> = claims.iter().map(|claim| claim.partition).collect();
-        let snapshots = self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?;
+        let snapshots = match too_early {
+            Some(snapshots) => snapshots,
+            None => self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?,
+        };
         self.memory.restore(&snapshots);
         let days: HashSet<_> = snapshots.iter().map(|snapshot| day_of(&snapshot.session)).collect();
         let fences: HashMap<_, _> = claims.iter().map(|claim| (claim.partition, claim.fence)).collect();
@@ -87,7 +102,9 @@ impl Takeover {
             Some((*fences.get(&partition)?, snapshot))
         });
         let snapshots: Vec<_> = fenced.collect();
-        self.retry.until_final("ledger restore", || self.ledger.restore(snapshots.clone())).await?;
+        if !planted::is(Bug::LedgerNotRestored) {
+            self.retry.until_final("ledger restore", || self.ledger.restore(snapshots.clone())).await?;
+        }
         self.lend_neighbours(&partitions, &days, since).await
     }
 
@@ -128,7 +145,8 @@ impl Takeover {
     }
 
     async fn publish_again(&self, claim: &Claim) -> port::Result<()> {
-        let mut from = claim.published_offset;
+        let republishes = !planted::is(Bug::RepublishForgotten);
+        let mut from = if republishes { claim.published_offset } else { claim.next_offset };
         while from < claim.next_offset {
             let read = || self.store.decisions(claim.partition, from, REPUBLISH_ROWS);
             let rows = self.retry.until_final("store", read).await?;

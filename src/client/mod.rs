@@ -3,6 +3,7 @@
 pub(crate) mod breakers;
 pub(crate) mod policy;
 pub(crate) mod sessions;
+pub(crate) mod suspects;
 
 use std::fmt;
 use std::time::Duration;

@@ -93,5 +93,10 @@ fn validate(config: &Config) -> anyhow::Result<()> {
          their file by `ticket.keys_file` (a line `1 BASE64` with 32 bytes or more: echo \"1 $(head -c 48 /dev/urandom | \
          base64 -w0)\" > ticket.keys && chmod 600 ticket.keys)"
     );
+    ensure!(
+        config.profile == Profile::Embedded || config.personal.keys_file.is_some(),
+        "the configuration cannot be used: in the distributed profile all processes seal personal data with the same keys; \
+         name their file by `personal.keys_file` (`ORDERLY_PERSONAL__KEYS_FILE=personal.keys orderly keys rotate` makes it)"
+    );
     Ok(())
 }

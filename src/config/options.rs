@@ -174,6 +174,7 @@ impl Config {
     pub(crate) fn pipeline_options(&self, owner: String) -> orderly_pipeline::Options {
         let pipeline = &self.pipeline;
         orderly_pipeline::Options {
+            stepped: false,
             workers: pipeline.workers,
             epoch_records_max: pipeline.epoch_records_max,
             epoch_linger: Duration::from_millis(pipeline.epoch_linger_ms),
@@ -216,17 +217,19 @@ impl Config {
         }
     }
 
-    /// The HTTP server's. Reads the policy's file, if there is one.
+    /// The HTTP server's. Reads the files of the policy and of the names, if there are any.
     ///
     /// # Errors
-    /// When the policy's file cannot be read or used.
+    /// When one of them cannot be read or used.
     pub(crate) fn ingress_options(&self, demo: bool) -> anyhow::Result<orderly_ingress::Options> {
         let ingress = &self.ingress;
         Ok(orderly_ingress::Options {
             listen: self.listen,
             demo,
             operations_only: false,
+            challenge: None,
             exclusivity: ingress.exclusivity,
+            names: ingress.names_file.as_deref().map(read_names).transpose()?.unwrap_or_default(),
             policy: self.policy.file.as_deref().map(read_policy).transpose()?.unwrap_or_default(),
             audit: self.audit_options(),
             shed: orderly_ingress::Bounds {
@@ -281,6 +284,18 @@ pub(crate) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
     policy.map_err(|problems| {
         anyhow!("{}", problems.join("\n")).context(format!("the policy file {name} cannot be used"))
     })
+}
+
+/// Reads the names of departments and campuses.
+///
+/// # Errors
+/// When the file cannot be read, or a name cannot be used.
+fn read_names(path: &Path) -> anyhow::Result<orderly_ingress::HospitalNames> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the file of names {name} cannot be read; check the path"))?;
+    orderly_ingress::HospitalNames::from_toml(&text)
+        .map_err(|problem| anyhow!(problem).context(format!("the file of names {name} cannot be used")))
 }
 
 #[cfg(test)]

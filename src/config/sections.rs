@@ -64,6 +64,9 @@ pub(crate) struct Config {
     /// The tickets that patients hold.
     #[config(nested)]
     pub ticket: Ticket,
+    /// What is known of patients: names, phones, identity numbers.
+    #[config(nested)]
+    pub personal: Personal,
     /// The throttle policy.
     #[config(nested)]
     pub policy: Policy,
@@ -319,6 +322,10 @@ pub(crate) struct Ingress {
     /// one per session, "none" any number. Sessions keep the rule under which they were opened.
     #[config(default = "department-day", env = "ORDERLY_INGRESS__EXCLUSIVITY")]
     pub exclusivity: Exclusivity,
+    /// A file with the names of departments and campuses as the pages show them: TOML, a section for each id with `en` and
+    /// `zh`, such as `[cardiology]`. Ids that are not in it have the pages' own names, if there are any.
+    #[config(env = "ORDERLY_INGRESS__NAMES_FILE")]
+    pub names_file: Option<PathBuf>,
     /// Milliseconds: a booking that would wait longer for its decision, as far as this node knows, is refused with 503 and
     /// told when to come back.
     #[config(default = 60_000, env = "ORDERLY_INGRESS__SHED_WAIT_MAX_MS")]
@@ -442,6 +449,17 @@ pub(crate) struct Ticket {
     pub keys_file: Option<PathBuf>,
 }
 
+/// What is known of patients: names, phones, identity numbers.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Personal {
+    /// The file with the keys that seal it: a line `ID BASE64` each, ID 0 to 65535, 32 bytes of key, of which the first seals and
+    /// all open; and a line `pseudonyms BASE64`, 32 bytes or more, for what stands for patients in Redis. `orderly keys rotate`
+    /// makes it, and adds keys. Without it, `personal.keys` in the data folder, made at the first start of the embedded
+    /// profile: name one elsewhere, so that whoever has the data has not the keys. All nodes need the same.
+    #[config(env = "ORDERLY_PERSONAL__KEYS_FILE")]
+    pub keys_file: Option<PathBuf>,
+}
+
 /// The throttle policy.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct Policy {
@@ -468,8 +486,8 @@ pub(crate) struct Audit {
     /// Seconds between two looks whether the head has moved.
     #[config(default = 30, env = "ORDERLY_AUDIT__ANCHOR_INTERVAL_S")]
     pub anchor_interval_s: u64,
-    /// Audited calls that are under way, and entries that wait to be written, at most. Beyond it calls of ops, analysts and
-    /// auditors are refused with 503, and cancellations are told by their number.
+    /// Audited calls that are under way, and entries that wait to be written, at most. A quarter is kept free of
+    /// cancellations, which are told by their number then; beyond it calls of ops, analysts and auditors are refused with 503.
     #[config(default = 4_096, env = "ORDERLY_AUDIT__QUEUE_ENTRIES_MAX")]
     pub queue_entries_max: usize,
     /// Refused calls that are listed one by one, a minute and process; the others are told by their number.

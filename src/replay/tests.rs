@@ -46,7 +46,7 @@ async fn decided(capacity: u32) -> (TempDir, Store, Span) {
     let bookings = (1..=PATIENTS).map(|number| {
         let patient_id = patient(number);
         let ticket = ticket::Id::derive(&patient_id, "key");
-        Command::Book(Book { ticket, patient_id, session: session(capacity).reference() })
+        Command::Book(Book { ticket, patient_id, session: session(capacity).reference(), details: None })
     });
     let commands = std::iter::once(Command::OpenSession(Box::new(session(capacity)))).chain(bookings);
     let records: Vec<_> = (0..)

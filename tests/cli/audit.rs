@@ -157,7 +157,9 @@ async fn tampering_with_rows_in_postgres_is_found_and_named() {
     let server = tokio::task::block_in_place(|| Postgres::start(&at, setup)).expect("PostgreSQL starts");
     server.create_database("orderly").expect("it can be made");
     let url = server.url("orderly");
-    let config = format!("profile = \"distributed\"\n[ticket]\nkeys_file = \"t\"\n[postgres]\nurl = {url:?}\n");
+    let config = format!(
+        "profile = \"distributed\"\n[ticket]\nkeys_file = \"t\"\n[personal]\nkeys_file = \"p\"\n[postgres]\nurl = {url:?}\n"
+    );
     std::fs::write(folder.path().join("orderly.toml"), config).expect("written");
     let database = orderly_sinks::store::postgres::Options::new(&url);
     let audit =

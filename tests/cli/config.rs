@@ -43,8 +43,22 @@ fn a_value_that_cannot_be_used_is_named() {
         let told = complaint(orderly(folder.path()).arg("config").env(variable, value), 1);
         assert!(told.contains(expected), "{told}");
     }
+    let mut distributed = orderly(folder.path());
+    distributed.arg("config").env("ORDERLY_PROFILE", "distributed").env("ORDERLY_TICKET__KEYS_FILE", "t");
+    let told = complaint(&mut distributed, 1);
+    assert!(told.contains("`personal.keys_file`") && told.contains("orderly keys rotate"), "{told}");
     let told = complaint(orderly(folder.path()).args(["config", "--config", "nowhere.toml"]), 1);
     assert!(told.contains("nowhere.toml cannot be read"), "{told}");
+}
+
+#[test]
+fn a_file_of_names_that_lacks_one_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("names.toml"), "[cardiology]\nen = 'Heart centre'\n").expect("writable");
+    for (file, expected) in [("names.toml", "`zh`"), ("nowhere.toml", "check the path")] {
+        let told = complaint(orderly(folder.path()).arg("serve").env("ORDERLY_INGRESS__NAMES_FILE", file), 1);
+        assert!(told.contains(file) && told.contains(expected), "{told}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use prometheus::Registry;
 use serde_json::Value;
 
 use crate::program::{complaint, orderly};
+use crate::stack::personal_keys;
 
 const GROUP: [&str; 5] = ["follow", "--config", "orderly.toml", "--group", "notifications"];
 
@@ -72,8 +73,10 @@ async fn a_group_is_told_of_each_outcome_over_restarts() {
     let folder = folder.path();
     let server = Redis::start(&folder.join("redis"), redis::Options::default()).expect("Redis starts");
     std::fs::write(folder.join("ticket.keys"), format!("1 {}\n", "QUJD".repeat(16))).expect("written");
+    std::fs::write(folder.join("personal.keys"), personal_keys()).expect("written");
     let config = format!(
-        "profile = \"distributed\"\n[ticket]\nkeys_file = \"ticket.keys\"\n[redis]\nurls = {:?}\n",
+        "profile = \"distributed\"\n[ticket]\nkeys_file = \"ticket.keys\"\n[personal]\nkeys_file = \"personal.keys\"\n\
+         [redis]\nurls = {:?}\n",
         server.url()
     );
     std::fs::write(folder.join("orderly.toml"), config).expect("written");

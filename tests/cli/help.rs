@@ -19,7 +19,11 @@ fn every_command_explains_itself_with_examples() {
         &["breakers", "open"],
         &["breakers", "close"],
         &["breakers", "reset"],
+        &["suspects"],
         &["sessions", "import"],
+        &["keys", "rotate"],
+        &["keys", "reencrypt"],
+        &["keys", "list"],
         &["token"],
         &["config"],
     ] {

@@ -2,8 +2,10 @@
 
 mod audit;
 mod breakers;
+mod canary;
 mod config;
 mod crash;
+mod dashboards;
 mod distributed;
 mod follow;
 mod help;
@@ -15,4 +17,6 @@ mod server;
 mod sessions;
 mod stack;
 mod start;
+mod streams;
+mod suspects;
 mod token;

@@ -141,7 +141,7 @@ impl Crowd {
         let former = self.bookings.get(random.random_range(0..self.bookings.len().max(1))).cloned();
         match (random.random_range(0..100), former) {
             (60..72, Some(former)) => Command::Book(former),
-            (72..96, Some(Book { ticket, patient_id, session })) => {
+            (72..96, Some(Book { ticket, patient_id, session, .. })) => {
                 Command::Cancel(Cancel { ticket, patient_id, session })
             }
             (96..98, _) => Command::ChangeCapacity(ChangeCapacity { session: reference, capacity: session.capacity }),
@@ -151,7 +151,7 @@ impl Crowd {
                 let patient_id: PatientId =
                     format!("patient-{}", random.random_range(0..PATIENTS)).parse().expect("valid");
                 let ticket = ticket::Id::derive(&patient_id, &number.to_string());
-                let book = Book { ticket, patient_id, session: reference };
+                let book = Book { ticket, patient_id, session: reference, details: None };
                 self.bookings.push(book.clone());
                 Command::Book(book)
             }

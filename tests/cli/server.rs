@@ -1,5 +1,6 @@
 //! A running server.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -33,7 +34,18 @@ impl Server {
 
     /// The same, in whatever role the arguments name, and without a token for ops.
     pub(crate) fn start_role(folder: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(orderly(folder), arguments)
+    }
+
+    /// The same, with all that it logs, at every level, in a file.
+    pub(crate) fn start_logged(folder: &Path, arguments: &[&str], log: &Path) -> Self {
         let mut serve = orderly(folder);
+        let log = File::options().create(true).append(true).open(log).expect("it can be written");
+        serve.env("ORDERLY_TELEMETRY__LOG", "trace").stderr(log);
+        Self::spawn(serve, arguments)
+    }
+
+    fn spawn(mut serve: Command, arguments: &[&str]) -> Self {
         serve.args(arguments).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let mut process = serve.spawn().expect("it runs");
         let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
@@ -47,6 +59,14 @@ impl Server {
     /// Where it listens.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What the system counts of its memory under this name (`VmRSS`: what it has now, `VmHWM`: the most it had).
+    pub(crate) fn memory_bytes(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a line of it");
+        let kib: u64 = value.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1_024
     }
 
     /// Kills it with SIGKILL, wherever it is.

@@ -14,12 +14,20 @@ use crate::server::Server;
 /// The configuration with which Orderly finds the servers, in their folder.
 pub(crate) const CONFIG: &str = "orderly.toml";
 
+/// The file with what logged nodes log, in the same folder.
+pub(crate) const LOG: &str = "nodes.log";
+
+/// A file with keys for personal data.
+pub(crate) fn personal_keys() -> String {
+    format!("pseudonyms {0}\n1 {0}\n", "QUJD".repeat(10) + "QUI=")
+}
+
 /// The servers, in a folder of their own.
 pub(crate) struct Servers {
     pub(crate) kafka: Kafka,
     _redis: Redis,
     pub(crate) postgres: Postgres,
-    _clickhouse: ClickHouse,
+    pub(crate) clickhouse: ClickHouse,
     folder: TempDir,
 }
 
@@ -38,8 +46,10 @@ impl Servers {
         let kafka = Kafka::start(&at("kafka"), &kafka::Options::default()).expect("Kafka starts");
         std::fs::write(at("auth.key"), "a secret of the test, long enough for HS256 to take it\n").expect("written");
         std::fs::write(at("ticket.keys"), format!("1 {}\n", "QUJD".repeat(16))).expect("written");
+        std::fs::write(at("personal.keys"), personal_keys()).expect("written");
         let config = format!(
             "profile = \"distributed\"\n[auth]\nkey_file = \"auth.key\"\n[ticket]\nkeys_file = \"ticket.keys\"\n\
+             [personal]\nkeys_file = \"personal.keys\"\n\
              [kafka]\nbrokers = {:?}\n[redis]\nurls = {:?}\n[postgres]\nurl = {:?}\n[clickhouse]\nurl = {:?}\n",
             kafka.brokers(),
             redis.url(),
@@ -47,7 +57,7 @@ impl Servers {
             clickhouse.url()
         );
         std::fs::write(at(CONFIG), config).expect("written");
-        Self { kafka, _redis: redis, postgres, _clickhouse: clickhouse, folder }
+        Self { kafka, _redis: redis, postgres, clickhouse, folder }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -57,6 +67,13 @@ impl Servers {
     pub(crate) fn node(&self, role: &str) -> Server {
         let demo: &[&str] = if role == "ingress" { &["--demo"] } else { &[] };
         self.node_with(role, demo)
+    }
+
+    /// A node that leaves all that it logs in `LOG`.
+    pub(crate) fn node_logged(&self, role: &str) -> Server {
+        let demo: &[&str] = if role == "ingress" { &["--demo"] } else { &[] };
+        let arguments = [&[role, "--config", CONFIG], demo].concat();
+        Server::start_logged(self.path(), &arguments, &self.path().join(LOG))
     }
 
     /// A node with further arguments.

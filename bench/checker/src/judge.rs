@@ -33,6 +33,11 @@ enum Answer {
 impl Answer {
     fn is_that_of(&self, decision: &Committed) -> bool {
         match self {
+            // However often it is told, and whether or not a retry of the refusal was known as one.
+            Self::Fresh(outcome @ Outcome::Rejected(Reason::Duplicate))
+            | Self::Repeat { outcome: outcome @ Outcome::Rejected(Reason::Duplicate), .. } => {
+                decision.outcome == *outcome
+            }
             Self::Fresh(outcome) => decision.first.is_none() && decision.outcome == *outcome,
             Self::Repeat { first, outcome } => decision.first == Some(*first) && decision.outcome == *outcome,
         }
@@ -186,8 +191,9 @@ impl Judge {
         let key = (position.partition, book.ticket);
         let fresh = match self.rules.expect(&Command::Book(book.clone()), logged_at) {
             Outcome::Repeat { first } => {
-                let outcome = self.firsts.get(&key).map_or(decision.outcome, |seen| seen.outcome);
-                Answer::Repeat { first, outcome }
+                // The booking's own number: since then the ticket may have been refused for another session.
+                let booked = self.rules.number_of(book).map(|number| Outcome::Booked { number });
+                Answer::Repeat { first, outcome: booked.unwrap_or(decision.outcome) }
             }
             outcome => Answer::Fresh(outcome),
         };

@@ -93,6 +93,13 @@ impl Rules {
         answer.unwrap_or_else(Outcome::Rejected)
     }
 
+    /// The number that the ticket's booking of this session was given, whatever became of it.
+    pub(crate) fn number_of(&self, book: &Book) -> Option<u32> {
+        let (session_id, position) = self.tickets.get(&book.ticket)?;
+        let booking = self.clinics.get(session_id)?.bookings.get(position)?;
+        (*session_id == book.session.session_id).then_some(booking.number)
+    }
+
     /// What a booking should be answered when nothing is known yet of what lies in other partitions than its own.
     pub(crate) fn expect_alone(&self, book: &Book, partition: Partition, logged_at: Timestamp) -> Outcome {
         let answer = self.book(book, logged_at, |other| other == partition);

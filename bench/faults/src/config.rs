@@ -9,6 +9,9 @@ use crate::servers::Servers;
 /// Good for any secret here: nobody but this program asks.
 const SECRET: &str = "c2VjcmV0cyBvZiBhIGNsdXN0ZXIgdGhhdCBsaXZlcyBmb3IgYSB0ZXN0IGFuZCBrZWVwcyBub3RoaW5n";
 
+/// The same, of 32 bytes.
+const KEY: &str = "YSBrZXkgb2YgYSBjbHVzdGVyIG9mIHRlc3RzLCAzMiE=";
+
 /// Writes it into the folder, with the keys it names, and tells where it lies.
 ///
 /// # Errors
@@ -21,11 +24,13 @@ pub(crate) fn write(folder: &Path, servers: &Servers) -> anyhow::Result<PathBuf>
     };
     let auth = put("auth.key", &format!("{SECRET}\n"))?;
     let ticket = put("ticket.keys", &format!("1 {SECRET}\n"))?;
+    let personal = put("personal.keys", &format!("pseudonyms {KEY}\n1 {KEY}\n"))?;
     let text = format!(
         "profile = \"distributed\"\n\
          data = {:?}\n\n\
          [auth]\nkey_file = {auth:?}\n\n\
          [ticket]\nkeys_file = {ticket:?}\n\n\
+         [personal]\nkeys_file = {personal:?}\n\n\
          [kafka]\nbrokers = {:?}\n\n\
          [redis]\nurls = {:?}\n\n\
          [postgres]\nurl = {:?}\n\n\

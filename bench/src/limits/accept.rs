@@ -1,5 +1,6 @@
 //! Bookings over HTTP: as fast as they go, or at a steady rate.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,16 +13,17 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
 use orderly_domain::clock::System;
 use orderly_domain::{Clock as _, Timestamp};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use crate::api::{Api, Role, Submission, Ticket};
 use crate::client::Client;
 use crate::latency::{Latencies, Summary};
+use crate::pace;
 
 const PATIENTS: usize = 2_000;
 /// How long one look waits for a decision.
 const SETTLE_STEP: Duration = Duration::from_secs(5);
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Tickets a second whose outcome is waited for on a stream of their own.
 const FOLLOWED_PER_S: f64 = 200.0;
 
@@ -50,7 +52,7 @@ impl Crowd {
     }
 
     /// The next booking: never the same twice.
-    fn next(&self) -> Option<(HeaderValue, HeaderValue, Bytes)> {
+    pub(super) fn next(&self) -> Option<(HeaderValue, HeaderValue, Bytes)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let index = usize::try_from(number).ok()?;
         let key = HeaderValue::from_str(&format!("key-{number}")).ok()?;
@@ -64,6 +66,8 @@ impl Crowd {
 pub(super) struct Accepted {
     pub count: u64,
     pub rate_per_s: f64,
+    /// From a request to its 202.
+    pub latency: Summary,
 }
 
 /// Every connection sends as soon as it is answered, for `length`.
@@ -74,43 +78,47 @@ pub(super) async fn saturate(
     crowd: &Crowd,
 ) -> anyhow::Result<Accepted> {
     let start = Instant::now();
-    let count = closed_loop(url, connections, crowd, |_| start.elapsed() < length).await?;
-    Ok(Accepted { count, rate_per_s: count as f64 / start.elapsed().as_secs_f64() })
+    let latencies = closed_loop(url, connections, crowd, || start.elapsed() < length).await?;
+    let count = latencies.count();
+    Ok(Accepted { count, rate_per_s: count as f64 / start.elapsed().as_secs_f64(), latency: latencies.summary() })
 }
 
 /// Sends that many bookings, as fast as they go.
 pub(super) async fn send(url: &str, connections: usize, count: u64, crowd: &Crowd) -> anyhow::Result<u64> {
     let begun = AtomicU64::new(0);
-    closed_loop(url, connections, crowd, |_| begun.fetch_add(1, Ordering::Relaxed) < count).await
+    let latencies = closed_loop(url, connections, crowd, || begun.fetch_add(1, Ordering::Relaxed) < count).await?;
+    Ok(latencies.count())
 }
 
+/// Every connection sends as soon as it is answered, while `go_on` says so. Tells what the accepted ones took.
 async fn closed_loop(
     url: &str,
     connections: usize,
     crowd: &Crowd,
-    go_on: impl Fn(usize) -> bool,
-) -> anyhow::Result<u64> {
+    go_on: impl Fn() -> bool,
+) -> anyhow::Result<Latencies> {
     let client = Client::new(url, connections, ANSWER_MAX)?;
-    let one = async |connection: usize| -> anyhow::Result<u64> {
-        let mut accepted = 0;
-        while go_on(connection) {
+    let latencies = RefCell::new(Latencies::default());
+    let one = async || -> anyhow::Result<()> {
+        while go_on() {
             let (bearer, key, body) = crowd.next().context("there are enough keys")?;
             let request = Request::post("/v1/bookings")
                 .header(CONTENT_TYPE, "application/json")
                 .header(AUTHORIZATION, bearer)
                 .header("idempotency-key", key);
+            let sent = Instant::now();
             let answer = client.send(request.body(Full::new(body))?).await?;
             match answer.status {
-                StatusCode::ACCEPTED => accepted += 1,
+                StatusCode::ACCEPTED => latencies.borrow_mut().record(sent.elapsed()),
                 // Overload is an honest answer; it does not count.
                 StatusCode::SERVICE_UNAVAILABLE => {}
                 status => anyhow::bail!("{status} {}", String::from_utf8_lossy(&answer.body)),
             }
         }
-        Ok(accepted)
+        Ok(())
     };
-    let counts = futures::future::try_join_all((0..connections).map(one)).await?;
-    Ok(counts.into_iter().sum())
+    futures::future::try_join_all((0..connections).map(|_| one())).await?;
+    Ok(latencies.into_inner())
 }
 
 /// Waits until what was sent before is decided: a booking of every body is.
@@ -146,39 +154,30 @@ pub(super) async fn steady(url: &str, crowd: &Crowd, rate_per_s: f64, length: Du
     let booking = Arc::new(Api::new(Client::new(url, 512, ANSWER_MAX)?));
     let following = Arc::new(Api::new(Client::new(url, 512, ANSWER_MAX)?));
     let follow_every = (rate_per_s / FOLLOWED_PER_S).max(1.0);
-    let (mut sent, mut followed) = (0_u64, 0_u64);
-    let mut calls = tokio::task::JoinSet::new();
+    let mut followed = 0_u64;
     let mut answers = Vec::new();
-    let start = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    while start.elapsed() < length {
-        ticks.tick().await;
-        while (sent as f64) < start.elapsed().as_secs_f64() * rate_per_s {
-            let (bearer, key, body) = crowd.next().context("there are enough keys")?;
-            let follow = sent as f64 >= followed as f64 * follow_every;
-            followed += u64::from(follow);
-            sent += 1;
-            let (booking, following) = (Arc::clone(&booking), Arc::clone(&following));
-            calls.spawn(async move {
-                let Submission::Accepted(ticket) = booking.book(&bearer, &key, &body, None).await? else {
-                    return Ok((false, None));
-                };
-                if !follow {
-                    return Ok((true, None));
-                }
-                let answered = Instant::now();
-                let pushed = pushed(&following, &bearer, &ticket.ticket).await?;
-                anyhow::Ok((true, pushed.map(|pushed| (answered.elapsed(), pushed))))
-            });
-        }
-        while let Some(answer) = calls.try_join_next() {
-            answers.push(answer??);
-        }
-    }
-    while let Some(answer) = calls.join_next().await {
-        answers.push(answer??);
-    }
+    let call = |sent: u64, _| {
+        let (bearer, key, body) = crowd.next().context("there are enough keys")?;
+        let follow = sent as f64 >= followed as f64 * follow_every;
+        followed += u64::from(follow);
+        let (booking, following) = (Arc::clone(&booking), Arc::clone(&following));
+        Ok(async move {
+            let Submission::Accepted(ticket) = booking.book(&bearer, &key, &body, None).await? else {
+                return Ok((false, None));
+            };
+            if !follow {
+                return Ok((true, None));
+            }
+            let answered = Instant::now();
+            let pushed = pushed(&following, &bearer, &ticket.ticket).await?;
+            Ok((true, pushed.map(|pushed| (answered.elapsed(), pushed))))
+        })
+    };
+    let note = |answer| {
+        answers.push(answer);
+        Ok(())
+    };
+    pace::open_loop(pace::steady(rate_per_s, length), call, note).await?;
     let accepted = answers.iter().filter(|(accepted, _)| *accepted).count() as u64;
     let followed = || answers.iter().filter_map(|(_, followed)| *followed);
     let latency = followed().map(|(latency, _)| latency).collect::<Latencies>().summary();

@@ -15,7 +15,7 @@ use prometheus::Registry;
 
 use super::hospital::Hospital;
 use super::report::Ratio;
-use super::servers::{PARTITIONS, Servers};
+use super::servers::{PARTITIONS, Servers, pseudonyms};
 
 /// Numbers of a session that never runs out of them.
 const PLENTY: u32 = 1_000_000;
@@ -66,7 +66,7 @@ impl Line {
 
 /// Through the ledger alone: every booking is asked about, and gets a number or is refused by the patient's scope.
 async fn book(servers: &Servers, hospital: &Hospital, commands: &[Command]) -> anyhow::Result<f64> {
-    let ledger = Ledger::open(servers.ledger("book"), &Registry::new()).await?;
+    let ledger = Ledger::open(servers.ledger("book"), pseudonyms(), &Registry::new()).await?;
     let mut line = Line::new();
     let openings: Vec<_> = hospital.openings().collect();
     let mut seconds = 0.0;
@@ -84,7 +84,7 @@ async fn book(servers: &Servers, hospital: &Hospital, commands: &[Command]) -> a
 
 /// Through the operator, which spares the ledger what is known to be sold out.
 async fn admit(servers: &Servers, hospital: &Hospital, commands: Vec<Command>) -> anyhow::Result<f64> {
-    let ledger = Ledger::open(servers.ledger("admit"), &Registry::new()).await?;
+    let ledger = Ledger::open(servers.ledger("admit"), pseudonyms(), &Registry::new()).await?;
     let operator = Admit::new(Arc::new(ledger), SessionMemory::default(), Retry::default());
     let mut line = Line::new();
     let mut draft = |command: Command| Draft {

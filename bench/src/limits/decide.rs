@@ -22,17 +22,20 @@ const RAW_ROWS: usize = 1_000;
 /// Decisions a second from a filled log to committed rows, and inserts a second of the same rows.
 pub(super) async fn measure(intents: u32) -> anyhow::Result<Ratio> {
     let folder = tempfile::tempdir()?;
-    let path = folder.path().to_owned();
-    // The pipeline gets a runtime as it has in the server, not the load client's single thread.
-    let value = tokio::task::spawn_blocking(move || -> anyhow::Result<f64> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(decide(&path, intents))
-    })
-    .await??;
+    let value = as_in_the_server(decide(folder.path(), intents))?;
     let path = folder.path().to_owned();
     let limit = tokio::task::spawn_blocking(move || insert_again(&path)).await??;
     let (what, beside) = ("decisions a second, committed", "raw inserts, 1,000 a transaction");
     Ok(Ratio { what, value, beside, limit, goal: Some(0.5) })
+}
+
+/// Runs on a runtime like the server's, not on the load client's single thread.
+pub(super) fn as_in_the_server<T: Send>(
+    measuring: impl Future<Output = anyhow::Result<T>> + Send,
+) -> anyhow::Result<T> {
+    let run =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(measuring);
+    std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 async fn decide(folder: &Path, intents: u32) -> anyhow::Result<f64> {

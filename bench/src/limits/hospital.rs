@@ -55,7 +55,12 @@ impl Hospital {
             let index = doctor * SESSIONS_PER_DOCTOR + random.random_range(0..SESSIONS_PER_DOCTOR);
             let patient_id: PatientId = format!("patient-{}", random.random_range(0..bookings)).parse()?;
             let ticket = ticket::Id::derive(&patient_id, &number.to_string());
-            Ok(Command::Book(Book { ticket, patient_id, session: self.references[index as usize].clone() }))
+            Ok(Command::Book(Book {
+                ticket,
+                patient_id,
+                session: self.references[index as usize].clone(),
+                details: None,
+            }))
         }))
     }
 

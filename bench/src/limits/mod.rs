@@ -5,10 +5,11 @@ mod admit;
 mod bare;
 mod decide;
 mod hospital;
-mod process;
+pub(crate) mod offer;
+pub(crate) mod process;
 mod produce;
 mod report;
-mod servers;
+pub(crate) mod servers;
 mod throttle;
 mod topic;
 
@@ -23,7 +24,8 @@ use tokio::sync::oneshot;
 
 use accept::Crowd;
 pub use bare::serve as serve_bare;
-pub use report::{Memory, Ratio, Report, Wait};
+use offer::{Nodes, offer};
+pub use report::{Memory, Ratio, Report, Shared, Wait};
 use servers::Servers;
 pub use throttle::Checks;
 
@@ -52,7 +54,7 @@ pub struct Options {
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// Measure these paths alone, with commas between them
-    #[arg(long, value_delimiter = ',', default_value = "accept,decide,throttle,produce,topic,admit")]
+    #[arg(long, value_delimiter = ',', default_value = "accept,decide,throttle,flood,produce,topic,admit,shares")]
     pub only: Vec<Path>,
     /// Connections that send bookings
     #[arg(long, default_value_t = 512)]
@@ -71,12 +73,16 @@ pub enum Path {
     Decide,
     /// What the throttle costs
     Throttle,
+    /// Who gets in during a flood, and what they wait
+    Flood,
     /// Distributed: bookings over HTTP into Kafka, and what their patients wait
     Produce,
     /// Distributed: from a filled topic to decisions committed in PostgreSQL
     Topic,
     /// Distributed: admission through Redis
     Admit,
+    /// Distributed: what several ingress nodes let in together
+    Shares,
 }
 
 /// Measures every path that is wanted.
@@ -103,7 +109,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     if wanted(&[Path::Throttle]) {
         run.throttle().await?;
     }
-    if wanted(&[Path::Admit, Path::Topic, Path::Produce]) {
+    if wanted(&[Path::Flood]) {
+        run.flood().await?;
+    }
+    if wanted(&[Path::Admit, Path::Topic, Path::Produce, Path::Shares]) {
         run.say("starting Kafka, Redis and PostgreSQL");
         let servers = Servers::start().await?;
         if wanted(&[Path::Admit]) {
@@ -112,10 +121,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         }
         if wanted(&[Path::Topic]) {
             run.say(format!("deciding {} intents from a filled topic into PostgreSQL", options.topic_intents));
-            run.report.rates.push(topic::measure(&servers, options.topic_intents).await?);
+            run.report.rates.push(topic::measure(&servers, options.topic_intents)?);
         }
         if wanted(&[Path::Produce]) {
             run.produce(&servers).await?;
+        }
+        if wanted(&[Path::Shares]) {
+            run.shares(&servers).await?;
         }
     }
     run.progress.finish_and_clear();
@@ -189,12 +201,17 @@ impl Run<'_> {
         let server = process::orderly(&self.program).await?;
         let crowd = Crowd::gather(&server.url).await?;
         let (mut limited, mut unlimited) = (Vec::new(), Vec::new());
+        let (mut swapped, mut kept) = (Vec::new(), Vec::new());
         for round in 1..=rounds {
             self.say(format!("round {round}: no limits, under full load"));
             throttle::set(&server, &throttle::open()).await?;
             unlimited.push(accept::saturate(&server.url, connections, self.length(), &crowd).await?.rate_per_s);
-            self.say(format!("round {round}: every kind of limit, swapped twice a second, under full load"));
+            self.say(format!("round {round}: every kind of limit, under full load"));
             throttle::set(&server, &throttle::closed()).await?;
+            let accepted = accept::saturate(&server.url, connections, self.length(), &crowd).await?;
+            limited.push(accepted.rate_per_s);
+            kept.push(accepted.latency.p99_ms);
+            self.say(format!("round {round}: every kind of limit, swapped twice a second, under full load"));
             let (stop, stopped) = oneshot::channel();
             let load = async {
                 let accepted = accept::saturate(&server.url, connections, self.length(), &crowd).await;
@@ -202,13 +219,86 @@ impl Run<'_> {
                 let _ = stop.send(());
                 accepted
             };
-            let (accepted, swapped) = tokio::try_join!(load, throttle::swap(&server, stopped))?;
-            anyhow::ensure!(swapped > 0, "no policy was swapped under load; use a longer --seconds");
-            limited.push(accepted.rate_per_s);
+            let (accepted, swaps) = tokio::try_join!(load, throttle::swap(&server, stopped))?;
+            anyhow::ensure!(swaps > 0, "no policy was swapped under load; use a longer --seconds");
+            swapped.push((accepted.rate_per_s, accepted.latency));
         }
-        let (what, beside) = ("202s a second, limited, policy swapped", "no limits");
-        let (value, limit) = (median(limited)?, median(unlimited)?);
+        let (what, beside) = ("202s a second, every limit checked", "no limits");
+        let (value, limit) = (median(limited.clone())?, median(unlimited)?);
         self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.95) });
+        let (what, beside) = ("202s a second, policy swapped twice a second", "kept");
+        let value = median(swapped.iter().map(|(rate, _)| *rate).collect())?;
+        self.report.rates.push(Ratio { what, value, beside, limit: median(limited)?, goal: None });
+        swapped.sort_by(|(_, one), (_, other)| one.p99_ms.total_cmp(&other.p99_ms));
+        let (rate_per_s, latency) = swapped[swapped.len() / 2];
+        // Noise: the worst of the rounds in which nothing was swapped.
+        let goal_p99_ms = kept.into_iter().fold(0.0, f64::max);
+        self.report.waits.push(Wait { what: "202, policy swapped", rate_per_s, latency, goal_p99_ms });
+        Ok(())
+    }
+
+    /// Ten times as many bookings as are let in, from many addresses, beside one and a half times and half as many.
+    async fn flood(&mut self) -> anyhow::Result<()> {
+        /// What the whole flood may take of what the server takes in at most, so that the client can keep it up.
+        const FLOOD: f64 = 0.6;
+        let server = process::orderly(&self.program).await?;
+        let crowd = Crowd::gather(&server.url).await?;
+        self.say("flood: what the server takes in at most");
+        let most = accept::saturate(&server.url, self.options.connections, self.length(), &crowd).await?.rate_per_s;
+        let capacity = (most * FLOOD / 10.0).round();
+        throttle::set(&server, &throttle::narrow(capacity)).await?;
+        let nodes = Nodes::new([(server.url.as_str(), 1.0)])?;
+        self.say(format!("flood: half of {capacity} bookings a second"));
+        let unloaded = offer(&nodes, &crowd, capacity / 2.0, self.length()).await?;
+        self.say(format!("flood: one and a half times {capacity} bookings a second"));
+        let full = offer(&nodes, &crowd, capacity * 1.5, self.length()).await?;
+        self.say(format!("flood: ten times {capacity} bookings a second"));
+        let flood = offer(&nodes, &crowd, capacity * 10.0, self.length()).await?;
+        let (what, beside) = ("202s a second in a flood of 10 times the limit", "at 1.5 times");
+        let (value, limit) = (flood.accepted_per_s, full.accepted_per_s);
+        self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.9) });
+        self.report.waits.push(Wait {
+            what: "202 in that flood (goal: twice that at half of the limit)",
+            rate_per_s: flood.sent as f64 / self.length().as_secs_f64(),
+            latency: flood.latency,
+            goal_p99_ms: unloaded.latency.p99_ms * 2.0,
+        });
+        Ok(())
+    }
+
+    /// Three ingress nodes share a limit and a load that is uneven; then one is killed, and another joins. Each window
+    /// begins with the change.
+    async fn shares(&mut self, servers: &Servers) -> anyhow::Result<()> {
+        const LIMIT_PER_S: f64 = 600.0;
+        const WINDOW: Duration = Duration::from_secs(10);
+        let config = servers.config()?;
+        let _pipeline = process::node(&self.program, &config, "pipeline").await?;
+        self.say("shares: starting three ingress nodes");
+        let first = process::node(&self.program, &config, "ingress").await?;
+        let second = process::node(&self.program, &config, "ingress").await?;
+        let third = process::node(&self.program, &config, "ingress").await?;
+        let crowd = Crowd::gather(&first.url).await?;
+        let policy = throttle::narrow(LIMIT_PER_S);
+        throttle::set(&first, &policy).await?;
+        for node in [&second, &third] {
+            throttle::follows(node, &policy).await?;
+        }
+        let mut note = |what, offered: offer::Offered| {
+            let accepted_per_s = offered.accepted_per_s;
+            self.report.shared.push(Shared { what, accepted_per_s, limit_per_s: LIMIT_PER_S });
+        };
+        let offered = LIMIT_PER_S * 3.0;
+        let three = Nodes::new([(first.url.as_str(), 5.0), (second.url.as_str(), 3.0), (third.url.as_str(), 2.0)])?;
+        // What was saved up in bursts before is spent.
+        offer(&three, &crowd, offered, WINDOW / 5).await?;
+        note("three ingresses, loaded 5 : 3 : 2", offer(&three, &crowd, offered, WINDOW).await?);
+        second.kill().await?;
+        let two = Nodes::new([(first.url.as_str(), 5.0), (third.url.as_str(), 2.0)])?;
+        note("the second is killed", offer(&two, &crowd, offered, WINDOW).await?);
+        let fourth = process::node(&self.program, &config, "ingress").await?;
+        throttle::follows(&fourth, &policy).await?;
+        let three = Nodes::new([(first.url.as_str(), 5.0), (third.url.as_str(), 2.0), (fourth.url.as_str(), 4.0)])?;
+        note("another joins", offer(&three, &crowd, offered, WINDOW).await?);
         Ok(())
     }
 
@@ -221,11 +311,14 @@ impl Run<'_> {
         let crowd = Crowd::gather(&ingress.url).await?;
         let bare = process::bare().await?;
         let producer = Arc::new(produce::Producer::new(servers).await?);
-        let (mut rates, mut bares, mut produced) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rates, mut bares) = (Vec::new(), Vec::new());
+        let (mut produced, mut windowed) = (Vec::new(), Vec::new());
         for round in 1..=rounds {
-            self.say(format!("round {round}: librdkafka alone"));
-            let (alone, length) = (Arc::clone(&producer), self.length());
-            produced.push(tokio::task::spawn_blocking(move || alone.run(length)).await??);
+            for (figures, in_flight_max) in [(&mut produced, None), (&mut windowed, Some(connections))] {
+                self.say(format!("round {round}: librdkafka alone"));
+                let (alone, length) = (Arc::clone(&producer), self.length());
+                figures.push(tokio::task::spawn_blocking(move || alone.run(length, in_flight_max)).await??);
+            }
             self.say(format!("round {round}: a bare handler, under full load of the same requests"));
             bares.push(accept::saturate(&bare.url, connections, self.length(), &crowd).await?.rate_per_s);
             self.say(format!("round {round}: an ingress on Kafka, under full load"));
@@ -235,6 +328,7 @@ impl Run<'_> {
         let (what, value) = ("202s a second, through Kafka", median(rates)?);
         let ratio = |beside, limit, goal| Ratio { what, value, beside, limit, goal };
         self.report.rates.push(ratio("librdkafka's own produce rate", median(produced)?, Some(0.3)));
+        self.report.rates.push(ratio("librdkafka, as many in flight as connections", median(windowed)?, None));
         self.report.rates.push(ratio("bare axum handler", median(bares)?, None));
 
         self.say("the ingress, at half of that");

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -19,23 +21,49 @@ patient = { rate_per_s = 1000000, burst = 1000000 }
 ";
 
 const START_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// A server process; it is killed when this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub url: String,
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
+    /// Kills it, and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("the server cannot be killed")
+    }
+
+    /// Asks it to drain and end, and waits. The folder stays until what is given back is dropped.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<TempDir> {
+        let id = i32::try_from(self.id()?)?;
+        signal::kill(Pid::from_raw(id), Signal::SIGTERM).context("the server cannot be asked to end")?;
+        let ended = tokio::time::timeout(STOP_MAX, self.child.wait()).await;
+        ended.context("the server did not end in time")??;
+        Ok(self.folder)
+    }
+
+    /// Kills it as [`Server::kill`] does, and keeps its folder.
+    pub(crate) async fn crash(mut self) -> anyhow::Result<TempDir> {
+        self.child.kill().await.context("the server cannot be killed")?;
+        Ok(self.folder)
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+
     /// Its resident memory, in bytes.
-    pub(super) fn resident_bytes(&self) -> anyhow::Result<u64> {
-        resident_bytes(&self.child.id().context("the server has ended")?.to_string())
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        resident_bytes(&self.id()?.to_string())
     }
 }
 
 /// A process's resident memory, in bytes; `self` is this one.
-pub(super) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
+pub(crate) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
     let read = || {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
@@ -44,43 +72,54 @@ pub(super) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
     read().with_context(|| format!("the memory of process {process} cannot be read"))
 }
 
-/// `orderly serve --demo` on a folder of its own.
-pub(super) async fn orderly(program: &Path) -> anyhow::Result<Server> {
+/// `orderly serve --demo` on a folder of its own. It takes the client's word for the client's address, as if that were a proxy.
+pub(crate) async fn orderly(program: &Path) -> anyhow::Result<Server> {
+    orderly_with(program, &[]).await
+}
+
+/// The same, with variables of the environment.
+pub(crate) async fn orderly_with(program: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;
     let policy = folder.path().join("policy.toml");
     std::fs::write(&policy, OPEN_POLICY)?;
     let mut command = Command::new(program);
+    command.env("ORDERLY_INGRESS__TRUSTED_PROXIES", "127.0.0.1");
+    command.envs(environment.iter().copied());
     command.args(["serve", "--demo", "--data"]).arg(folder.path().join("data")).arg("--policy").arg(policy);
     start(command, folder, "/readyz").await
 }
 
 /// `orderly ROLE` on the servers that `config` names.
-pub(super) async fn node(program: &Path, config: &Path, role: &str) -> anyhow::Result<Server> {
+pub(crate) async fn node(program: &Path, config: &Path, role: &str) -> anyhow::Result<Server> {
     let folder = tempfile::tempdir()?;
     let policy = folder.path().join("policy.toml");
     std::fs::write(&policy, OPEN_POLICY)?;
     let mut command = Command::new(program);
     command.arg(role).arg("--config").arg(config);
     if role == "ingress" {
+        command.env("ORDERLY_INGRESS__TRUSTED_PROXIES", "127.0.0.1");
         command.arg("--demo").arg("--policy").arg(policy);
     }
     start(command, folder, "/readyz").await
 }
 
 /// The bare handler, in a process of its own.
-pub(super) async fn bare() -> anyhow::Result<Server> {
+pub(crate) async fn bare() -> anyhow::Result<Server> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("bare");
     start(command, tempfile::tempdir()?, "/").await
 }
 
-async fn start(mut command: Command, folder: TempDir, ready: &str) -> anyhow::Result<Server> {
+/// Any program that takes `--listen ADDRESS` and answers at the path `ready`.
+pub(crate) async fn start(mut command: Command, folder: TempDir, ready: &str) -> anyhow::Result<Server> {
     // Free a moment ago; if another process takes it first, the server says so and the measurement ends.
     let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
     command.args(["--listen", &address.to_string()]).kill_on_drop(true);
+    // What goes wrong is seen beside the progress bar, and nothing else.
+    command.env("ORDERLY_TELEMETRY__LOG", "warn");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
     let child = command.spawn().with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
-    let mut server = Server { url: format!("http://{address}"), child, _folder: folder };
+    let mut server = Server { url: format!("http://{address}"), child, folder };
     let deadline = tokio::time::Instant::now() + START_MAX;
     let http = reqwest::Client::new();
     loop {

@@ -1,7 +1,6 @@
 //! What librdkafka can produce by itself: the limit of bookings over HTTP into Kafka.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -37,9 +36,10 @@ impl Producer {
         Ok(Self { brokers: servers.kafka.brokers(), records: records()? })
     }
 
-    /// Records a second that librdkafka delivers with the log's settings, as fast as it takes them.
-    pub(super) fn run(&self, length: Duration) -> anyhow::Result<f64> {
-        let delivered = Arc::new(Delivered::default());
+    /// Records a second that librdkafka delivers with the log's settings: as fast as it takes them, or with no more that
+    /// are not delivered than `in_flight_max`, as when each has somebody who waits for it.
+    pub(super) fn run(&self, length: Duration, in_flight_max: Option<usize>) -> anyhow::Result<f64> {
+        let delivered = Arc::new(Delivered::new(in_flight_max.unwrap_or(usize::MAX)));
         let producer: ThreadedProducer<_> = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .set("enable.idempotence", "true")
@@ -51,6 +51,7 @@ impl Producer {
             if start.elapsed() > length {
                 break;
             }
+            delivered.wait_for_room();
             let mut record = BaseRecord::to(TOPIC).partition(*partition).key(key).payload(payload);
             while let Err((error, refused)) = producer.send(record) {
                 let full = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
@@ -61,8 +62,9 @@ impl Producer {
         }
         producer.flush(FLUSH_MAX).context("librdkafka did not deliver its records")?;
         let seconds = start.elapsed().as_secs_f64();
-        ensure!(delivered.failed.load(Ordering::Relaxed) == 0, "librdkafka did not deliver all its records");
-        Ok(delivered.records.load(Ordering::Relaxed) as f64 / seconds)
+        let Counts { records, failed, .. } = *delivered.counts();
+        ensure!(failed == 0, "librdkafka did not deliver all its records");
+        Ok(records as f64 / seconds)
     }
 }
 
@@ -84,11 +86,35 @@ fn records() -> anyhow::Result<Vec<Record>> {
     rush.collect()
 }
 
-/// Counts what was delivered.
-#[derive(Default)]
+/// Counts what was delivered, and holds the sender back while too much is not.
 struct Delivered {
-    records: AtomicU64,
-    failed: AtomicU64,
+    in_flight_max: usize,
+    counts: Mutex<Counts>,
+    one_less: Condvar,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    in_flight: usize,
+    records: u64,
+    failed: u64,
+}
+
+impl Delivered {
+    fn new(in_flight_max: usize) -> Self {
+        Self { in_flight_max, counts: Mutex::default(), one_less: Condvar::new() }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one in, as soon as it fits.
+    fn wait_for_room(&self) {
+        let full = |counts: &mut Counts| counts.in_flight >= self.in_flight_max;
+        let mut counts = self.one_less.wait_while(self.counts(), full).unwrap_or_else(PoisonError::into_inner);
+        counts.in_flight += 1;
+    }
 }
 
 struct Context(Arc<Delivered>);
@@ -99,7 +125,10 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let counter = if result.is_ok() { &self.0.records } else { &self.0.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let mut counts = self.0.counts();
+        counts.in_flight -= 1;
+        *if result.is_ok() { &mut counts.records } else { &mut counts.failed } += 1;
+        drop(counts);
+        self.0.one_less.notify_one();
     }
 }

@@ -29,6 +29,28 @@ impl Ratio {
     }
 }
 
+/// What nodes let in together, beside the limit that they share.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Shared {
+    /// When.
+    pub what: &'static str,
+    /// 202s a second of all nodes.
+    pub accepted_per_s: f64,
+    /// The limit, a second.
+    pub limit_per_s: f64,
+}
+
+impl Shared {
+    /// How far they may be off, as a part of the limit.
+    const OFF_MAX: f64 = 0.05;
+
+    /// How far they are off, as a part of the limit.
+    #[must_use]
+    pub fn off(&self) -> f64 {
+        self.accepted_per_s / self.limit_per_s - 1.0
+    }
+}
+
 /// What patients wait.
 #[derive(Clone, Debug, Serialize)]
 pub struct Wait {
@@ -62,6 +84,8 @@ pub struct Report {
     pub rates: Vec<Ratio>,
     /// What patients wait at half of the highest rate.
     pub waits: Vec<Wait>,
+    /// What nodes let in that share limits.
+    pub shared: Vec<Shared>,
     /// What a check of the throttle costs.
     pub checks: Option<Checks>,
     /// The embedded server's memory, early and late.
@@ -75,6 +99,7 @@ impl Report {
             command: machine::command(),
             rates: Vec::new(),
             waits: Vec::new(),
+            shared: Vec::new(),
             checks: None,
             memory: None,
         }
@@ -97,9 +122,22 @@ impl Report {
         }
         for Wait { what, rate_per_s, latency, goal_p99_ms } in &self.waits {
             let shown = format!("p50 {:.1} ms, p99 {:.1} ms", latency.p50_ms, latency.p99_ms);
-            let beside = format!("at {rate_per_s:.0} bookings/s, {} followed", latency.count);
-            let goal = format!("p99 ≤ {goal_p99_ms:.0} ms");
-            table.add_row([*what, &shown, &beside, "", &goal, verdict(latency.p99_ms <= *goal_p99_ms)]);
+            let beside = format!("at {rate_per_s:.0} bookings/s, {} measured", latency.count);
+            let goal = format!("p99 ≤ {goal_p99_ms:.1} ms");
+            table.add_row([
+                *what,
+                &shown,
+                &beside,
+                "",
+                &goal,
+                verdict(latency.count > 0 && latency.p99_ms <= *goal_p99_ms),
+            ]);
+        }
+        for shared in &self.shared {
+            let (value, beside) =
+                (format!("{:.0}/s", shared.accepted_per_s), format!("the limit: {:.0}/s", shared.limit_per_s));
+            let (off, met) = (format!("{:+.1} %", shared.off() * 100.0), shared.off().abs() <= Shared::OFF_MAX);
+            table.add_row([shared.what, &value, &beside, &off, "± 5 %", verdict(met)]);
         }
         if let Some(Checks { keys, resident_bytes, p50_ns, p99_ns }) = self.checks {
             let shown = format!("p50 {p50_ns} ns, p99 {p99_ns} ns");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use orderly_domain::clock::System;
+use orderly_domain::personal::Pseudonyms;
 use orderly_pipeline::Ports;
 use orderly_sinks::{fanout, ledger, log, store};
 use orderly_stack::{kafka, postgres, redis};
@@ -15,18 +16,26 @@ use prometheus::Registry;
 use tempfile::TempDir;
 
 /// Partitions of every log that is measured.
-pub(super) const PARTITIONS: u16 = 8;
+pub(crate) const PARTITIONS: u16 = 8;
+
+/// A key of 32 bytes: nobody but a measurement's processes sees what it seals.
+const KEY: &str = "QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUI=";
+
+/// The pseudonyms of a measurement.
+pub(crate) fn pseudonyms() -> Pseudonyms {
+    Pseudonyms::new(KEY.as_bytes()).expect("it is longer than 32 bytes")
+}
 
 /// Kafka, Redis and PostgreSQL, as `make up` starts them. They end when this is dropped.
-pub(super) struct Servers {
-    pub(super) kafka: kafka::Kafka,
-    pub(super) redis: redis::Redis,
-    pub(super) postgres: postgres::Postgres,
+pub(crate) struct Servers {
+    pub(crate) kafka: kafka::Kafka,
+    pub(crate) redis: redis::Redis,
+    pub(crate) postgres: postgres::Postgres,
     folder: TempDir,
 }
 
 impl Servers {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         tokio::task::spawn_blocking(|| {
             let folder = tempfile::tempdir()?;
             // PostgreSQL's user has to reach its own folder in it.
@@ -42,7 +51,7 @@ impl Servers {
     }
 
     /// The options of a log of its own.
-    pub(super) fn log(&self, topic: &str) -> log::kafka::Options {
+    pub(crate) fn log(&self, topic: &str) -> log::kafka::Options {
         log::kafka::Options {
             brokers: self.kafka.brokers(),
             topic: topic.to_owned(),
@@ -53,7 +62,7 @@ impl Servers {
     }
 
     /// The options of a ledger of its own.
-    pub(super) fn ledger(&self, name: &str) -> ledger::redis::Options {
+    pub(crate) fn ledger(&self, name: &str) -> ledger::redis::Options {
         ledger::redis::Options {
             urls: vec![self.redis.url()],
             prefix: format!("{name}:"),
@@ -62,18 +71,19 @@ impl Servers {
         }
     }
 
-    /// The edges of a pipeline, on a topic, a database and keys of that name.
-    pub(super) async fn ports(&self, name: &str, registry: &Registry) -> anyhow::Result<Ports> {
+    /// The edges of `orderly pipeline`, on a topic, a database and keys of that name.
+    pub(crate) async fn ports(&self, name: &str, registry: &Registry) -> anyhow::Result<Ports> {
         self.postgres.create_database(name)?;
         let store = store::postgres::Options::new(self.postgres.url(name));
         let fanout = fanout::redis::Options {
             urls: vec![self.redis.url()],
             stream: format!("{name}:outcomes"),
+            listen: false,
             ..Default::default()
         };
         Ok(Ports {
             log: Arc::new(log::kafka::Log::open(self.log(name), registry).await?),
-            ledger: Arc::new(ledger::redis::Ledger::open(self.ledger(name), registry).await?),
+            ledger: Arc::new(ledger::redis::Ledger::open(self.ledger(name), pseudonyms(), registry).await?),
             store: Arc::new(store::postgres::Store::open(store, registry).await?),
             fanout: Arc::new(fanout::redis::Fanout::open(fanout, registry).await?),
             clock: Arc::new(System),
@@ -81,7 +91,7 @@ impl Servers {
     }
 
     /// A configuration for Orderly's processes.
-    pub(super) fn config(&self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn config(&self) -> anyhow::Result<PathBuf> {
         let write = |name: &str, text: &str| {
             let path = self.folder.path().join(name);
             let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
@@ -92,10 +102,12 @@ impl Servers {
         // Nobody but this run's processes sees them.
         let auth = write("auth.key", "a key of a measurement on the loopback address\n")?;
         let ticket = write("ticket.keys", &format!("1 {}\n", "QUJD".repeat(16)))?;
+        let personal = write("personal.keys", &format!("pseudonyms {KEY}\n1 {KEY}\n"))?;
         write(
             "orderly.toml",
             &format!(
                 "profile = \"distributed\"\n[auth]\nkey_file = {auth:?}\n[ticket]\nkeys_file = {ticket:?}\n\
+                 [personal]\nkeys_file = {personal:?}\n\
                  [log]\npartitions = {PARTITIONS}\n[kafka]\nbrokers = {:?}\n[redis]\nurls = {:?}\n[postgres]\nurl = {:?}\n",
                 self.kafka.brokers(),
                 self.redis.url(),

@@ -86,6 +86,37 @@ pub(super) fn checks() -> anyhow::Result<Checks> {
     })
 }
 
+/// So many bookings a second for the whole hospital, and each client address its own few: a flood's policy.
+pub(super) fn narrow(rate_per_s: f64) -> Policy {
+    let rate = |rate_per_s, burst| Some(Rate { rate_per_s, burst });
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a tenth of a second's bookings")]
+    let burst = (rate_per_s / 10.0) as u32;
+    Policy::of(Limits { global: rate(rate_per_s, burst.max(1)), address: rate(10.0, 20), ..Limits::default() })
+}
+
+/// Waits until a node follows the policy that was put in force on another.
+///
+/// # Errors
+/// When it does not within ten seconds.
+pub(super) async fn follows(server: &Server, policy: &Policy) -> anyhow::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct InForce {
+        policy: serde_json::Value,
+    }
+    let bearer = ops(server).await?;
+    let wanted = serde_json::to_value(policy)?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let request = reqwest::Client::new().get(format!("{}/v1/policy", server.url));
+        let answer = request.header("authorization", &bearer).send().await?.error_for_status()?;
+        if answer.json::<InForce>().await?.policy["limits"] == wanted["limits"] {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{} does not follow the policy", server.url);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Puts a policy in force on a server.
 pub(super) async fn set(server: &Server, policy: &Policy) -> anyhow::Result<()> {
     let bearer = ops(server).await?;

@@ -25,29 +25,29 @@ pub(super) struct Plan {
 
 /// A session, in the shape in which the API takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Session {
+pub(crate) struct Session {
     /// Its identifier.
-    pub(super) session_id: String,
+    pub(crate) session_id: String,
     /// Its invented doctor.
-    pub(super) doctor_id: String,
+    pub(crate) doctor_id: String,
     /// The invented doctor's name.
-    pub(super) doctor_name: String,
+    pub(crate) doctor_name: String,
     /// The neighbourhood.
-    pub(super) department: String,
+    pub(crate) department: String,
     /// The city.
-    pub(super) campus: String,
+    pub(crate) campus: String,
     /// The day, moved into the future.
-    pub(super) day: Date,
+    pub(crate) day: Date,
     /// Invented.
-    pub(super) start: String,
+    pub(crate) start: String,
     /// Invented.
-    pub(super) end: String,
+    pub(crate) end: String,
     /// The clinics' own.
-    pub(super) timezone: String,
+    pub(crate) timezone: String,
     /// A share of the session's demand, at least 1.
-    pub(super) capacity: u32,
+    pub(crate) capacity: u32,
     /// A day before it is played.
-    pub(super) release_at: jiff::Timestamp,
+    pub(crate) release_at: jiff::Timestamp,
 }
 
 /// The sessions, and which of them each booking asks for.

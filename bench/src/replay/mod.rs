@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use crate::api::{Api, Role};
 use crate::client::Client;
 use booking::Booking;
-use clinic::{Clinics, Plan, Session};
+pub(crate) use clinic::Session;
+use clinic::{Clinics, Plan};
 pub use report::{Difference, Report};
 use visit::{Queue, Visit};
 
@@ -143,8 +144,32 @@ pub async fn run(url: &str, options: Options) -> anyhow::Result<Report> {
     Ok(Report::new(&options, &bookings, &clinics, &schedule, &visits, elapsed, api.resident_bytes().await))
 }
 
+/// When a booking was made, from the first one; the index of its patient; that of its session.
+pub(crate) type Played = (Duration, usize, usize);
+
+/// Real bookings, in order, for whoever plays them in another way, and their sessions.
+///
+/// # Errors
+/// When the data cannot be read.
+pub(crate) fn real(options: &Options, most: usize) -> anyhow::Result<(Vec<Session>, Vec<Played>)> {
+    let mut bookings = booking::read(&options.data_file())?;
+    bookings.rows.truncate(most);
+    let today = orderly_domain::clock::System.now().to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let plan = Plan { doctors: options.doctors_per_clinic_day, capacity_share: options.capacity_share, today };
+    let clinics = plan.clinics(&bookings.rows)?;
+    let first = bookings.rows.first().context("there are no bookings in the file")?.booked_at;
+    let mut patients = std::collections::HashMap::new();
+    let played = bookings.rows.iter().zip(&clinics.asked).map(|(booking, session)| {
+        let next = patients.len();
+        let patient = *patients.entry(booking.patient.as_str()).or_insert(next);
+        Ok((Duration::try_from(booking.booked_at.duration_since(first))?, patient, *session))
+    });
+    let played = played.collect::<anyhow::Result<_>>()?;
+    Ok((clinics.sessions, played))
+}
+
 /// Opens the sessions through the first server and waits until every one lists all.
-async fn open(servers: &[Api], sessions: &[Session]) -> anyhow::Result<()> {
+pub(crate) async fn open(servers: &[Api], sessions: &[Session]) -> anyhow::Result<()> {
     let api = servers.first().context("a server's address is needed")?;
     let known = api.sessions().await?;
     let known: std::collections::HashSet<_> = known.iter().map(|session| session.session_id.as_str()).collect();

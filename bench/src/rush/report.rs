@@ -32,6 +32,8 @@ pub struct Counts {
     pub throttled: u64,
     /// Answers 503.
     pub shed: u64,
+    /// Answers 428 whose challenge was solved.
+    pub challenges_solved: u64,
     /// Broken connections, timeouts and other answers.
     pub errors: u64,
     /// Accepted intents whose outcome was learnt.
@@ -108,7 +110,7 @@ impl Report {
             command: crate::machine::command(),
             seed: options.seed,
             seconds: hospital.start.elapsed().as_secs_f64(),
-            counts: count(lives),
+            counts: Counts { challenges_solved: hospital.desk.challenges_solved(), ..count(lives) },
             accept_latency: since_intended(|event| event.accepted),
             decision_latency: since_intended(|event| event.decided),
             push_latency: lives.iter().filter_map(|life| life.pushed).collect::<Latencies>().summary(),
@@ -150,6 +152,7 @@ impl Report {
             ("given up", counts.given_up),
             ("throttled answers (429)", counts.throttled),
             ("shed answers (503)", counts.shed),
+            ("challenges solved (428)", counts.challenges_solved),
             ("errors", counts.errors),
             ("outcomes known", counts.decided),
             ("booked", counts.booked),

@@ -133,11 +133,16 @@ fn stop(stack: &Stack) -> anyhow::Result<()> {
 fn write_config(arguments: &Arguments, stack: &Stack) -> anyhow::Result<()> {
     let folder = arguments.config.parent().unwrap_or(Path::new("."));
     let keys = std::path::absolute(folder)?;
-    let (auth, ticket) = (keys.join("auth.key"), keys.join("ticket.keys"));
-    for (path, prefix) in [(&auth, ""), (&ticket, "1 ")] {
+    let [auth, ticket, personal] = ["auth.key", "ticket.keys", "personal.keys"].map(|name| keys.join(name));
+    for (path, prefixes, bytes) in
+        [(&auth, &[""][..], 48), (&ticket, &["1 "][..], 48), (&personal, &["pseudonyms ", "1 "][..], 32)]
+    {
         if !path.exists() {
             let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-            writeln!(file, "{prefix}{}", secret()?).with_context(|| format!("cannot write {}", path.display()))?;
+            for prefix in prefixes {
+                let written = writeln!(file, "{prefix}{}", secret(bytes)?);
+                written.with_context(|| format!("cannot write {}", path.display()))?;
+            }
         }
     }
     let text = format!(
@@ -146,6 +151,7 @@ fn write_config(arguments: &Arguments, stack: &Stack) -> anyhow::Result<()> {
          data = {:?}\n\n\
          [auth]\nkey_file = {auth:?}\n\n\
          [ticket]\nkeys_file = {ticket:?}\n\n\
+         [personal]\nkeys_file = {personal:?}\n\n\
          [kafka]\nbrokers = {:?}\n\n\
          [redis]\nurls = {:?}\n\n\
          [postgres]\nurl = {:?}\n\n\
@@ -159,9 +165,9 @@ fn write_config(arguments: &Arguments, stack: &Stack) -> anyhow::Result<()> {
     std::fs::write(&arguments.config, text).with_context(|| format!("cannot write {}", arguments.config.display()))
 }
 
-/// Random bytes, as base64.
-fn secret() -> anyhow::Result<String> {
-    let mut bytes = [0; 48];
+/// So many random bytes, as base64.
+fn secret(length: usize) -> anyhow::Result<String> {
+    let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes are to be had: {error}"))?;
     Ok(base64::engine::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes))
 }

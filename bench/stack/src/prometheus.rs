@@ -9,6 +9,8 @@ use crate::process::{Process, Spec, free_port};
 
 /// Its configuration, which names the file of targets that lies beside it.
 const CONFIGURATION: &str = include_str!("../../../deploy/prometheus.yml");
+/// What it computes and when it calls somebody; lies beside the configuration too.
+const RULES: &str = include_str!("../../../dashboards/prometheus/rules.yml");
 /// The file of targets. Prometheus notices when it changes.
 const TARGETS: &str = "targets.json";
 /// How long it keeps what it has collected.
@@ -45,7 +47,9 @@ impl Prometheus {
         let folder = std::path::absolute(folder)?;
         set_targets(&folder, &options.targets)?;
         let config = folder.join("prometheus.yml");
-        std::fs::write(&config, CONFIGURATION).with_context(|| format!("cannot write {}", config.display()))?;
+        for (path, text) in [(&config, CONFIGURATION), (&folder.join("rules.yml"), RULES)] {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         let port = options.port.map_or_else(free_port, Ok)?;
         let process = Process::start(&Spec {
             program: PathBuf::from("prometheus"),

@@ -137,6 +137,7 @@ fn every_service_is_pinned_checked_and_keeps_its_data() {
         for volume in volumes.iter().filter_map(|volume| volume.split(':').next()) {
             let known = match volume.strip_prefix("./") {
                 Some(file) => deploy(file).is_file(),
+                None if volume.starts_with("../") => deploy(volume).is_file(),
                 None => compose["volumes"].as_object().is_some_and(|volumes| volumes.contains_key(volume)),
             };
             assert!(known, "{name}: {volume}");

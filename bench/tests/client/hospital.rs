@@ -112,7 +112,7 @@ impl Hospital {
             ticket = ticket::Id::derive(&patient, &format!("{key}-again"));
         }
         let session = self.sessions.iter().find(|session| session.session_id.as_str() == session_id).unwrap().clone();
-        let book = Book { ticket, patient_id: patient.clone(), session: session.reference() };
+        let book = Book { ticket, patient_id: patient.clone(), session: session.reference(), details: None };
         let mut outcome = self.decide(&Command::Book(book));
         if self.fault == Fault::GivesNumbersTwice && matches!(outcome, Outcome::Booked { .. }) {
             outcome = Outcome::Booked { number: 1 };

@@ -42,6 +42,7 @@ fn book(ticket: u8, patient: u8, session: u8) -> Command {
         ticket: ticket::Id::from_bytes([ticket; 16]),
         patient_id: format!("p{patient}").parse().expect("valid"),
         session: reference(session),
+        details: None,
     })
 }
 

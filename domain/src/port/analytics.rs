@@ -22,6 +22,9 @@ pub struct Row {
     pub decided_at: Timestamp,
     /// What was asked.
     pub kind: Kind,
+    /// What stands for the patient who asked: always the same for one, and nobody without the key can tell whose it is. `None`
+    /// for what was not asked by a patient.
+    pub patient: Option<String>,
     /// What came of it; never a repeat.
     pub outcome: Outcome,
     /// Whether it repeats an earlier record's ticket.

@@ -10,6 +10,7 @@ use crate::command::Kind;
 use crate::decision::{Decision, Outcome};
 use crate::id::{PatientId, SessionId};
 use crate::inventory::Snapshot;
+use crate::personal::{Fields, Sealed};
 use crate::position::{Fence, Offset, Partition, Position};
 use crate::session::Session;
 use crate::ticket;
@@ -152,6 +153,17 @@ pub struct Appointment {
     pub cause: Option<String>,
 }
 
+/// What was given of the patient behind an appointment, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// The booking's record, and so the appointment.
+    pub position: Position,
+    /// The booking's ticket, which the fields are bound to.
+    pub ticket: ticket::Id,
+    /// What was given.
+    pub fields: Fields<Sealed>,
+}
+
 /// A decision row with what a ticket's holder or an analyst wants to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecisionRow {
@@ -217,12 +229,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes decisions, appointments, sessions and progress in one transaction, and answers with the decisions as they
     /// are now, one for one in the same order. A booking or an opening that loses to a constraint is committed as a
-    /// refusal, marked `corrected`. Repeats are answered with the outcome of their first record.
+    /// refusal, marked `corrected`. Repeats are answered with the outcome of their first record. What a booking gives of its
+    /// patient is kept with the appointment that it makes, until the patient cancels that; a refused booking leaves nothing.
     ///
     /// # Errors
     /// `Fenced` for a lost partition; `Corrupt` when a partition's next offset is not the expected one, or a repeat's
     /// first record is missing; `StorageFull` and `DidNotHappen` can be tried again. `MayHaveHappened` is resolved by
-    /// trying again: a commit that is there already is answered as if it had just been made.
+    /// trying again: a commit that is there already is answered as if it had just been made. `Lost` when the ledger gave a
+    /// patient a number for whom the store knows of no cancellation: nothing was written, and what follows the last commit
+    /// has to be decided anew from a ledger that is restored.
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>>;
 
     /// Writes published offsets alone, for a stop.
@@ -269,6 +284,25 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read.
     async fn appointments(&self, session_id: &SessionId) -> Result<Vec<Appointment>>;
 
+    /// What was given of the patients behind these appointments, ascending by position; those of whom nothing is kept are left
+    /// out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn details(&self, of: &[Position]) -> Result<Vec<Details>>;
+
+    /// The same of all appointments behind a position, or from the first on, at most `rows_max`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn details_after(&self, after: Option<Position>, rows_max: usize) -> Result<Vec<Details>>;
+
+    /// Puts other seals in the place of those that are kept, in one transaction, and tells how many rows were still there.
+    ///
+    /// # Errors
+    /// When the store cannot be written; all of it can be done again.
+    async fn reseal(&self, details: &[Details]) -> Result<u64>;
+
     /// Every partition that was ever claimed, ascending.
     ///
     /// # Errors
@@ -286,6 +320,7 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Conflict` when that is not the next version.
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()>;
+
     /// Forgets what is old: the appointments of sessions of days before `before`, and the decisions that lie below the given
     /// offsets, were logged on days (UTC) before it, and come before every booking whose appointment is kept. What is kept of
     /// a partition begins at one offset and has no gaps; an adapter may keep more, to forget whole days. Sessions stay.

@@ -17,6 +17,10 @@ use crate::problem::{Problem, kind};
 /// After how long a caller may ask again when the trail cannot be written.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// Of the places for entries, one in so many is kept free of all but calls that are not made without one, so that thousands of
+/// cancellations that wait to be decided do not keep ops from steering.
+const KEPT_FREE: usize = 4;
+
 /// The route of the entry that tells the number of refused calls.
 const REFUSALS: &str = "refused calls that are not listed";
 /// The route of the entry that tells the number of calls that were let in and could not be listed.
@@ -122,7 +126,7 @@ impl Trail {
 
     /// The leave to make a call, before anything is done about it.
     pub(crate) fn leave(&self, urgency: Urgency) -> Result<Leave, Problem> {
-        let slot = self.slot();
+        let slot = self.slot(urgency);
         if urgency == Urgency::Waits && (slot.is_none() || !self.is_up()) {
             return Err(Problem::new(&kind::AUDIT_UNAVAILABLE)
                 .detail("The audit trail cannot be written, and without it nothing is done. Nothing was; ask again.")
@@ -166,7 +170,7 @@ impl Trail {
 
     /// Writes the entry of a call that was refused at the door, if it is one of those that are listed.
     pub(crate) async fn record_refusal(&self, call: Call, response: Response) -> Response {
-        let slot = if self.is_up() && self.refusals.lists(self.clock.now()) { self.slot() } else { None };
+        let slot = if self.is_up() && self.refusals.lists(self.clock.now()) { self.slot(Urgency::Goes) } else { None };
         match slot {
             Some(slot) => {
                 let written = self.enqueue(call.answered(&response), slot);
@@ -182,7 +186,7 @@ impl Trail {
 
     /// Writes down what the program did by itself; waits until it is durable, or for as long as an answer would.
     pub(super) async fn record_own(&self, route: &str, target: String, calls: u64) -> bool {
-        let Some(slot) = self.slot() else { return false };
+        let Some(slot) = self.slot(Urgency::Waits) else { return false };
         let written = self.enqueue(Entry::system(self.clock.now(), route, target, calls), slot);
         self.is_written(written).await
     }
@@ -223,7 +227,11 @@ impl Trail {
         }
     }
 
-    fn slot(&self) -> Option<Slot> {
+    fn slot(&self, urgency: Urgency) -> Option<Slot> {
+        let kept_free = self.options.queue_entries_max / KEPT_FREE;
+        if urgency != Urgency::Waits && self.slots.available_permits() <= kept_free {
+            return None;
+        }
         let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         self.metrics.queue.inc();
         Some(Slot { _permit: permit, gauge: self.metrics.queue.clone() })

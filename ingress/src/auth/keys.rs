@@ -108,6 +108,8 @@ struct Minted<'a> {
 
 #[derive(Clone, Deserialize)]
 struct Claims {
+    /// One issuer: a list of which one is ours would pass the check of the signature, too.
+    iss: String,
     sub: PatientId,
     exp: i64,
     nbf: i64,
@@ -274,6 +276,9 @@ impl Keys {
             Verifying::Set(set) => set.key_of(token).ok_or(Refused::Invalid)?,
         };
         let claims: Claims = key.claims(token).ok_or(Refused::Invalid)?;
+        if claims.iss != self.names.issuer {
+            return Err(Refused::Invalid);
+        }
         let roles = claims.role.iter().chain(&claims.roles).filter_map(|name| name.parse().ok()).collect();
         let moment = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1_000));
         Ok(Identity {

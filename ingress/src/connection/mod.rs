@@ -19,9 +19,9 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tower::Service as _;
 
 use crate::addresses::Place;
+use crate::gate;
 use crate::options::Options;
 use crate::request::Peer;
 use crate::state::Shared;
@@ -62,7 +62,7 @@ pub(crate) fn protocol(options: &Options) -> Protocol {
 /// A connection that is served.
 pub(crate) struct Connection {
     state: Shared,
-    service: Router,
+    router: Router,
     protocol: Protocol,
     peer: Peer,
     _permit: OwnedSemaphorePermit,
@@ -73,14 +73,14 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         state: Shared,
-        service: Router,
+        router: Router,
         protocol: Protocol,
         peer: Peer,
         permit: OwnedSemaphorePermit,
         place: Option<Place>,
     ) -> Self {
         state.metrics.connections.inc();
-        Self { state, service, protocol, peer, _permit: permit, _place: place }
+        Self { state, router, protocol, peer, _permit: permit, _place: place }
     }
 
     pub(crate) async fn serve(self, stream: TcpStream, watcher: Watcher) {
@@ -107,9 +107,9 @@ impl Connection {
             let mut request = request.map(Body::new);
             let client = self.state.options.trusted_proxies.client(self.peer.0, request.headers());
             request.extensions_mut().insert(Peer(client));
-            let answer = self.service.clone().call(request);
+            let answer = gate::gate(Arc::clone(&self.state), self.router.clone(), request);
             async move {
-                let answer = answer.await.map_err(|never: Infallible| match never {})?;
+                let answer = answer.await;
                 Ok::<_, Infallible>(match paced {
                     Some(cut) => answer.map(|body| Paced::body(body, patience, cut)),
                     None => answer,

@@ -1,7 +1,7 @@
 //! What ops do to sessions: open, close, give another capacity. All of it goes through the log.
 
 mod call;
-mod opening;
+pub(crate) mod opening;
 pub(crate) mod put;
 
 use std::time::Duration;

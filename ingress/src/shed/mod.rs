@@ -175,12 +175,12 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Wait { expected, retry_after } => Self::new(&kind::OVERLOADED)
-                .detail("The line is too long: you would wait in vain. Nothing was taken. Ask again with the same Idempotency-Key.")
+                .detail("The line is too long: you would wait in vain. This request was not taken. Ask again with the same Idempotency-Key.")
                 .member("limit", "wait")
                 .member("expected_wait_ms", u64::try_from(expected.as_millis()).unwrap_or(u64::MAX))
                 .retry_after(retry_after),
             Refused::Undecided { retry_after } => Self::new(&kind::OVERLOADED)
-                .detail("As many requests wait for a decision as may. Nothing was taken. Ask again with the same Idempotency-Key.")
+                .detail("As many requests wait for a decision as may. This request was not taken. Ask again with the same Idempotency-Key.")
                 .member("limit", "undecided")
                 .retry_after(retry_after),
         }

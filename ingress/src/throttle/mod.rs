@@ -6,6 +6,7 @@
 mod cells;
 mod limits;
 mod metrics;
+mod past;
 mod policy;
 mod pools;
 mod rehearsal;
@@ -25,9 +26,10 @@ use orderly_domain::{CampusId, DepartmentId, DoctorId, PatientId, Timestamp};
 
 pub use cells::SHARED_CELLS;
 use limits::Make;
+pub use past::past;
 pub use policy::{
-    BURST, Day, Exception, KEYS_MAX, Kind, LANES_SHARE_MAX, Lane, Limits, Phase, Phases, Policy, RATE_PER_S, Rate,
-    Scheduled, Shed,
+    BURST, Day, Exception, KEYS_MAX, Kind, LANES_SHARE_MAX, Lane, Limits, OfAddress, OfPatient, Phase, Phases, Policy,
+    RATE_PER_S, Rate, Scheduled, Shed, Suspicion, Weight, Work,
 };
 pub use rehearsal::{Arrival, Refused, Rehearsal, rehearse};
 

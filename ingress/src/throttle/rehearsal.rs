@@ -40,7 +40,8 @@ pub struct Arrival {
 }
 
 /// What a limit refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = RehearsalRefused)]
 pub struct Refused {
     /// Requests.
     pub requests: u64,
@@ -51,13 +52,14 @@ pub struct Refused {
 }
 
 /// What a policy does to arrivals.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Rehearsal {
     /// Requests that arrived.
     pub arrived: u64,
     /// Requests that would have been let in.
     pub admitted: u64,
     /// Requests that would not, by limit.
+    #[schema(value_type = std::collections::HashMap<String, Refused>)]
     pub refused: BTreeMap<Kind, Refused>,
 }
 

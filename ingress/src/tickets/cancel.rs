@@ -15,6 +15,7 @@ use crate::bookings::PREFERENCE_APPLIED;
 use crate::problem::{Problem, kind};
 use crate::request::{self, Peer};
 use crate::state::Shared;
+use crate::suspicion::Signal;
 use crate::{append, rate_limit};
 
 /// A ticket whose cancellation was taken.
@@ -67,6 +68,7 @@ pub(crate) async fn cancel(
     let cancel = Cancel { ticket: ticket.handle.id, patient_id: patient.clone(), session: reference };
     let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Cancel(cancel) };
     let appended = append::durably(&state, &intent, append::Line::Counted).await?;
+    state.policy.suspicion.note(Signal::Cancellation, Some(patient), Some(address), state.ports.clock.now());
 
     let cancellation = Some(appended.position.into());
     let wait = request::prefer_wait(&headers, state.options.wait_max);

@@ -11,12 +11,13 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use orderly_domain::command::Kind;
-use orderly_domain::port::store::Committed;
+use orderly_domain::port::store::{AppointmentStatus, Committed};
 use orderly_domain::{PatientId, ticket};
 use serde::Deserialize;
 
 use crate::append::{self, Settled};
 use crate::auth::Caller;
+use crate::personal;
 use crate::problem::{Problem, kind};
 use crate::request::Query;
 use crate::state::Shared;
@@ -25,7 +26,7 @@ pub(crate) use view::{Log, View};
 
 /// Where a ticket is found.
 pub(crate) fn path(ticket: &str) -> String {
-    format!("/v1/tickets/{ticket}")
+    ["/v1/tickets/", ticket].concat()
 }
 
 /// A ticket in its owner's hands.
@@ -73,7 +74,12 @@ impl Ticket {
         if !ours {
             return Err(unknown());
         }
-        Ok(View::decided(self, state, &row.decision, row.appointment.as_ref()))
+        let held = row.appointment.as_ref().filter(|held| held.status != AppointmentStatus::Cancelled);
+        let patient = match held {
+            Some(held) => personal::masked_at(state, held.position).await,
+            None => None,
+        };
+        Ok(View::decided(self, state, &row.decision, row.appointment.as_ref(), patient))
     }
 
     /// What is known of it once it is decided, or when the time is over.
@@ -87,7 +93,7 @@ impl Ticket {
     /// What a decision that was just heard says. A repeat is looked up: its appointment may be cancelled by now.
     pub(crate) async fn view_of(&self, state: &Shared, heard: Option<&Committed>) -> Result<View, Problem> {
         match heard {
-            Some(decision) if decision.first.is_none() => Ok(View::decided(self, state, decision, None)),
+            Some(decision) if decision.first.is_none() => Ok(View::decided(self, state, decision, None, None)),
             _ => self.view(state).await,
         }
     }

@@ -6,6 +6,7 @@ use orderly_domain::{Offset, Partition, Position, SessionId, Timestamp};
 use serde::Serialize;
 
 use super::{Ticket, path};
+use crate::personal::Masked;
 use crate::progress::InLine;
 use crate::sessions;
 use crate::state::Shared;
@@ -64,7 +65,7 @@ pub(crate) struct Links {
 impl Links {
     fn of(ticket: &str) -> Self {
         let itself = path(ticket);
-        Self { events: format!("{itself}/events"), itself }
+        Self { events: [&itself, "/events"].concat(), itself }
     }
 }
 
@@ -76,17 +77,22 @@ pub(crate) enum Session {
     /// The session.
     Known(sessions::View),
     /// Its day is past.
-    Past {
-        #[schema(value_type = String)]
-        session_id: SessionId,
-    },
+    Past(PastSession),
+}
+
+/// A session whose day is past. It has no other members, so that it is not taken for one that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PastSession {
+    #[schema(value_type = String)]
+    session_id: SessionId,
 }
 
 impl Session {
     fn of(id: &SessionId, state: &Shared) -> Self {
         match state.catalogue.get(id) {
             Some(session) => Self::Known(sessions::View::of(&session, state.ports.clock.now())),
-            None => Self::Past { session_id: id.clone() },
+            None => Self::Past(PastSession { session_id: id.clone() }),
         }
     }
 }
@@ -139,6 +145,10 @@ pub(crate) struct Decided {
     /// The number that it holds, or held.
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u32>,
+    /// What was given of the patient with the booking, masked; left out when nothing was, when it is no longer kept, and where
+    /// the outcome was told as it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patient: Option<Masked>,
     session: Session,
     #[schema(value_type = String, format = DateTime)]
     decided_at: Timestamp,
@@ -180,6 +190,7 @@ impl View {
         state: &Shared,
         decision: &Committed,
         appointment: Option<&Appointment>,
+        patient: Option<Masked>,
     ) -> Self {
         let (status, reason, number) = match decision.outcome {
             Outcome::Booked { number } => match appointment.map(|appointment| appointment.status) {
@@ -194,6 +205,7 @@ impl View {
             reason,
             cause: appointment.and_then(|appointment| appointment.cause.clone()),
             number,
+            patient,
             session: Session::of(&ticket.handle.session_id, state),
             decided_at: decision.decided_at,
             log: ticket.handle.position.into(),

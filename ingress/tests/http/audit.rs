@@ -32,7 +32,8 @@ fn audited(method: &str, path: &str) -> Option<Role> {
         (_, "/v1/audit") => Some(Role::Auditor),
         (_, path) if path.starts_with("/v1/reports") => Some(Role::Analyst),
         (_, path) if path.starts_with("/v1/policy") || path.starts_with("/v1/breakers") => Some(Role::Ops),
-        (_, "/v1/pipeline") => Some(Role::Ops),
+        (_, "/v1/pipeline" | "/v1/pipeline/events" | "/v1/suspects") => Some(Role::Ops),
+        ("get", "/v1/sessions/{session_id}/appointments" | "/v1/appointments/{appointment}/patient") => Some(Role::Ops),
         ("put" | "patch" | "post", path) if path.starts_with("/v1/sessions") => Some(Role::Ops),
         _ => None,
     }
@@ -46,6 +47,7 @@ async fn every_call_on_an_audited_route_leaves_one_entry_and_no_other_does() {
     let mut audited_routes = 0;
     for (path, item) in description["paths"].as_object().unwrap() {
         let address = path.replace("{ticket}", "x").replace("{session_id}", "x").replace("{name}", "x");
+        let address = address.replace("{appointment}", "x");
         for method in item.as_object().unwrap().keys() {
             let audited = audited(method, path);
             audited_routes += u64::from(audited.is_some());
@@ -265,4 +267,35 @@ async fn a_client_that_goes_away_leaves_its_entry() {
     }
     let new = trail(&kit, before + 1).await;
     assert_eq!((&*new[0].entry.route, new[0].entry.status), ("/v1/sessions/{session_id}/close", 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancellations_that_wait_leave_room_for_ops() {
+    let audit = AuditOptions { queue_entries_max: 4, ..AuditOptions::default() };
+    let kit = Kit::with(orderly_ingress::Options { audit, ..options() }, crate::kit::keys()).await;
+    kit.open(&[session("s1", "li", 9)]).await;
+    let mut tickets = Vec::new();
+    for patient in ["ann", "bob", "cho", "dan", "eve"] {
+        tickets.push((patient, ticket_of(&kit.book(patient, "k1", "s1").await)));
+    }
+    kit.until_metric("orderly_audit_queue_entries 0\n").await;
+    kit.decide(false);
+    let logged = kit.logged().await;
+    let cancel = |(patient, ticket): (&str, String)| {
+        kit.patient(patient, Method::DELETE, &format!("/v1/tickets/{ticket}")).header("prefer", "wait=60").send()
+    };
+    let waiting: Vec<_> = tickets.into_iter().map(|ticket| tokio::spawn(cancel(ticket))).collect();
+    while kit.logged().await < logged + 5 {
+        tokio::task::yield_now().await;
+    }
+    // Three of the four places are taken; two cancellations are told by their number.
+    kit.until_metric("orderly_audit_queue_entries 3\n").await;
+    let change = json!({"policy": {"limits": {}, "keys_max": 1000}});
+    let put = kit.ops(Method::PUT, "/v1/policy").json(&change).send().await.unwrap();
+    assert_eq!(put.status(), StatusCode::OK);
+    kit.decide(true);
+    for cancelled in waiting {
+        assert_eq!(cancelled.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    kit.until_metric("orderly_audit_summed_total 2\n").await;
 }

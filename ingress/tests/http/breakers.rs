@@ -94,9 +94,15 @@ async fn a_browser_gets_a_page_to_wait_at() {
     let (kit, _) = kit().await;
     hold(&kit, "log", "open").await;
     let browser = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
-    let asked = [kit.ask(Method::GET, "/"), kit.booking("ann", "k1", "s1").header("accept", browser)];
-    for request in asked {
-        let answer = request.send().await.unwrap();
+    let room = kit.ask(Method::GET, "/").send().await.unwrap();
+    let mut told = vec![kit.booking("ann", "k1", "s1").header("accept", browser).send().await.unwrap()];
+    // The app, where it was built, waits by itself and keeps what its address holds behind the `#`.
+    if room.headers().contains_key("etag") {
+        assert_eq!(room.status(), StatusCode::OK);
+    } else {
+        told.push(room);
+    }
+    for answer in told {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
         assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));

@@ -13,7 +13,7 @@ use orderly_domain::port::fanout::Event;
 use orderly_domain::port::log::{Appended, Extent};
 use orderly_domain::port::pipeline::State;
 use orderly_domain::port::store::{
-    Appointment, Claim, Commit, Committed, DecisionRow, PolicyVersion, Progress, SeenTicket, SessionState,
+    Appointment, Claim, Commit, Committed, DecisionRow, Details, PolicyVersion, Progress, SeenTicket, SessionState,
 };
 use orderly_domain::port::{Error, Fanout, IntentLog, LogReader, Pipeline, Result, Store};
 use orderly_domain::{Clock, Fence, Offset, Partition, Position, SessionId, Timestamp};
@@ -182,6 +182,15 @@ impl Store for Switched {
     }
     async fn appointments(&self, session_id: &SessionId) -> Result<Vec<Appointment>> {
         self.store.appointments(session_id).await
+    }
+    async fn details(&self, of: &[Position]) -> Result<Vec<Details>> {
+        self.store.details(of).await
+    }
+    async fn details_after(&self, after: Option<Position>, rows_max: usize) -> Result<Vec<Details>> {
+        self.store.details_after(after, rows_max).await
+    }
+    async fn reseal(&self, details: &[Details]) -> Result<u64> {
+        self.store.reseal(details).await
     }
     async fn progress(&self) -> Result<Vec<Progress>> {
         self.switches.asked.send_modify(|asked| *asked += 1);

@@ -11,7 +11,7 @@ use orderly_domain::port::store::{Advance, Commit};
 use orderly_domain::port::{Fanout as _, IntentLog as _, Store as _};
 use orderly_domain::{Clock, Decision, Fence, Offset, Outcome, Partition, Reason, Timestamp, envelope, ticket};
 use orderly_ingress::auth::{Grant, Keys, Names, Role};
-use orderly_ingress::{Options, Ports, Server, throttle};
+use orderly_ingress::{Options, Ports, Server, personal, throttle};
 use orderly_sinks::{analytics, audit, fanout, log, store};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -32,6 +32,12 @@ pub(crate) fn at(text: &str) -> Timestamp {
 
 pub(crate) fn keys() -> Keys {
     Keys::from_secret(SECRET, Names::default()).unwrap()
+}
+
+/// The keys that seal personal data.
+pub(crate) fn personal() -> personal::Keys {
+    let key = personal::Key::new(1, &[1; personal::Key::BYTES]).unwrap();
+    personal::Keys::new(personal::Ring::new(key, vec![]))
 }
 
 /// A session as ops open it.
@@ -74,6 +80,7 @@ pub(crate) struct Kit {
     pub(crate) log: Arc<log::sqlite::Log>,
     pub(crate) store: Arc<store::sqlite::Store>,
     pub(crate) audit: Arc<audit::sqlite::Audit>,
+    pub(crate) personal: personal::Keys,
     pub(crate) client: reqwest::Client,
     deciding: watch::Sender<bool>,
     decider: JoinHandle<()>,
@@ -124,7 +131,8 @@ impl Kit {
             clock: Arc::clone(&clock) as _,
         };
         let codec = ticket::Codec::new(ticket::Key::new(1, SECRET).unwrap(), vec![]);
-        let server = Server::bind(options, edges(ports), codec, keys, registry).await.unwrap();
+        let personal = personal();
+        let server = Server::bind(options, edges(ports), codec, personal.clone(), keys, registry).await.unwrap();
         let url = format!("http://{}", server.local_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server.run(async move {
@@ -134,7 +142,20 @@ impl Kit {
         let decider = Decider { log: Arc::clone(&log), store: Arc::clone(&store), fanout, clock: Arc::clone(&clock) };
         let decider = tokio::spawn(decider.run(decides));
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { url, clock, log, store, audit, client, deciding, decider, stop: Some(stop), server, _folder: folder }
+        Self {
+            url,
+            clock,
+            log,
+            store,
+            audit,
+            personal,
+            client,
+            deciding,
+            decider,
+            stop: Some(stop),
+            server,
+            _folder: folder,
+        }
     }
 
     /// With one session, open for booking: `s1` of doctor `li`.

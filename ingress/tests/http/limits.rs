@@ -7,7 +7,7 @@ use orderly_ingress::{Error, Options, Ports, Server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::kit::{Kit, SECRET, keys, options, session};
+use crate::kit::{Kit, SECRET, keys, options, personal, session};
 
 async fn connect(kit: &Kit) -> TcpStream {
     TcpStream::connect(kit.url.strip_prefix("http://").unwrap()).await.unwrap()
@@ -139,7 +139,7 @@ async fn an_address_in_use_is_named() {
         clock: std::sync::Arc::clone(&kit.clock) as _,
     };
     let codec = orderly_domain::ticket::Codec::new(orderly_domain::ticket::Key::new(1, SECRET).unwrap(), vec![]);
-    let second = Server::bind(Options { listen, ..options() }, ports, codec, keys(), registry).await;
+    let second = Server::bind(Options { listen, ..options() }, ports, codec, personal(), keys(), registry).await;
     let error = second.expect_err("the address is in use");
     assert!(matches!(error, Error::AddressInUse { address } if address == listen), "{error}");
     assert!(error.to_string().contains("--listen"));

@@ -5,6 +5,7 @@
 mod audit;
 mod bad_input;
 mod bookings;
+mod bots;
 mod breakers;
 mod faults;
 mod http2;
@@ -12,6 +13,8 @@ mod kit;
 mod limits;
 mod log;
 mod ops;
+mod pages;
+mod personal;
 mod policy;
 mod ready;
 mod roles;

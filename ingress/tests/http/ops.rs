@@ -160,6 +160,13 @@ async fn reports_are_given_as_json_and_csv() {
     let csv = ask(&path).header("accept", "text/csv").send().await.unwrap();
     assert_eq!(csv.headers()["content-type"], "text/csv; charset=utf-8");
     assert!(csv.text().await.unwrap().starts_with(&columns.join(",")));
+    // A choice among rows needs their column.
+    let chosen = ask("/v1/reports/departments?department=cardiology&campus=east").send().await.unwrap();
+    let told = problem(chosen, 400, "malformed-request").await;
+    assert!(told["detail"].as_str().unwrap().contains("no column `campus`"), "{told}");
+    let chosen =
+        ask("/v1/reports/departments?department=cardiology").header("accept", "text/csv").send().await.unwrap();
+    assert!(chosen.text().await.unwrap().starts_with("department,"));
     problem(ask("/v1/reports/nothing").send().await.unwrap(), 404, "unknown-report").await;
     let backwards = format!("/v1/reports/{name}?from=2026-12-01T00:00:00Z&to=2026-11-01T00:00:00Z");
     problem(ask(&backwards).send().await.unwrap(), 400, "malformed-request").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orderly_domain::clock::Manual;
 use orderly_domain::port::{Ledger as _, Store as _};
-use orderly_domain::{Command, Outcome, Reason};
+use orderly_domain::{Command, Outcome, Reason, Timestamp};
 use orderly_operators::{Admit, AsyncOperator as _, Commit, Draft, PublishedMarks, Retry, SessionMemory};
 use orderly_sinks::store::sqlite::{Options, Store};
 
@@ -52,6 +52,23 @@ async fn what_the_store_refuses_goes_back_to_the_ledger() {
     assert!(remaining.contains(&("other".parse().unwrap(), 2)), "the number came back: {remaining:?}");
     let drafts = vec![draft(4, book(3, "bob", "other"))];
     assert_eq!(stage.outcomes(drafts).await, [Outcome::Booked { number: 1 }]);
+}
+
+/// After an outage one lane may be days ahead of another, whose records must find their sessions still there.
+#[tokio::test]
+async fn a_lane_that_is_days_ahead_forgets_nothing_that_another_has_to_decide() {
+    let stage = stage().await;
+    assert_eq!(
+        stage.outcomes(vec![draft(0, Command::OpenSession(Box::new(session("s", 2))))]).await,
+        [Outcome::Applied]
+    );
+    let mut later = draft(2, book(2, "bob", "elsewhere"));
+    later.logged_at = Timestamp::from_micros(10 * 86_400_000_000);
+    let ahead = stage.admit.process_batch(vec![later]).await.unwrap();
+    let behind = stage.outcomes(vec![draft(1, book(1, "ann", "s"))]).await;
+    assert_eq!(behind, [Outcome::Booked { number: 1 }]);
+    stage.commit.process_batch(ahead).await.unwrap();
+    assert_eq!(stage.ledger.remaining().await.unwrap(), [], "once all before it is committed, the day is forgotten");
 }
 
 #[tokio::test]

@@ -63,6 +63,23 @@ fn a_takeover_restores_what_the_store_knows() {
     assert_eq!(outcomes(&mut dedup, vec![later, forgotten]), [repeat(13), None]);
 }
 
+/// A ticket that was forgotten and came back is remembered by its last first record, after a takeover as before it.
+#[test]
+fn a_takeover_restores_the_last_first_record_of_a_ticket() {
+    let takeovers = Takeovers::default();
+    let seen = |first, at, session: &str| SeenTicket {
+        ticket: ticket(1),
+        first,
+        logged_at: Timestamp::from_micros(at),
+        session_id: Some(session.parse().unwrap()),
+    };
+    takeovers.leave(PARTITION, 1, vec![seen(0, 1, "s"), seen(7, 5_000, "other")]);
+    let mut dedup = Dedup::new(recent(100), takeovers);
+    let mut retry = draft(9, book(1, "ann", "other"));
+    retry.logged_at = Timestamp::from_micros(5_500);
+    assert_eq!(outcomes(&mut dedup, vec![retry]), [Some(Outcome::Repeat { first: 7 })]);
+}
+
 proptest! {
     /// Bounded by count and by time in the log, and exact inside both bounds.
     #[test]

@@ -42,7 +42,12 @@ pub(crate) fn ticket(number: u8) -> ticket::Id {
 }
 
 pub(crate) fn book(number: u8, patient: &str, session: &str) -> Command {
-    Command::Book(Book { ticket: ticket(number), patient_id: patient.parse().unwrap(), session: reference(session) })
+    Command::Book(Book {
+        ticket: ticket(number),
+        patient_id: patient.parse().unwrap(),
+        session: reference(session),
+        details: None,
+    })
 }
 
 pub(crate) fn cancel(number: u8, patient: &str, session: &str) -> Command {

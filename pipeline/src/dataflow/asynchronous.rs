@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 
+use orderly_domain::planted::{self, Bug};
 use orderly_operators::{AsyncOperator, Error, Ordered as _};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -10,10 +11,11 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::SyncActivator;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::Epoch;
+use super::alarm::Alarm;
 use crate::failure::{Cause, Failure};
 use crate::metrics::Stage;
 
@@ -24,6 +26,14 @@ pub(crate) struct Lanes {
     pub lanes: usize,
     /// A lane's batch takes whole epochs until it has this many records.
     pub batch_records_max: usize,
+}
+
+/// Where tasks run, and who else is to be woken when one has ended.
+#[derive(Clone)]
+pub(crate) struct Runtime {
+    pub tasks: Handle,
+    /// Who steps a worker that has no thread of its own.
+    pub stepper: Option<Arc<Notify>>,
 }
 
 /// What an epoch still has to do here.
@@ -50,7 +60,7 @@ struct Done<Out> {
 struct Completion<Out> {
     done: Option<Done<Out>>,
     sender: mpsc::Sender<Done<Out>>,
-    activator: SyncActivator,
+    alarm: Alarm,
 }
 
 impl<Out> Drop for Completion<Out> {
@@ -58,7 +68,7 @@ impl<Out> Drop for Completion<Out> {
         if let Some(done) = self.done.take() {
             // The worker may be gone: then nobody waits for it.
             let _ = self.sender.send(done);
-            let _ = self.activator.activate();
+            self.alarm.ring();
         }
     }
 }
@@ -71,7 +81,7 @@ pub(crate) fn asynchronous<'scope, O>(
     operator: Arc<O>,
     route: impl Fn(&O::In) -> u64 + 'static,
     lanes: Lanes,
-    runtime: Handle,
+    runtime: Runtime,
     metrics: Stage,
     failure: Failure,
 ) -> StreamVec<'scope, Epoch, O::Out>
@@ -84,7 +94,8 @@ where
     let mut builder = OperatorBuilder::new(operator.name().to_owned(), scope);
     let address = builder.operator_info().address.to_vec();
     // It must be made here: it remembers the worker's thread.
-    let activator = scope.worker().sync_activator_for(address);
+    let Runtime { tasks, stepper } = runtime;
+    let alarm = Alarm { activator: scope.worker().sync_activator_for(address), stepper };
     let mut input = builder.new_input(stream, Exchange::new(route));
     let (output, out_stream) = builder.new_output::<Vec<O::Out>>();
     let mut output = OutputBuilder::<Epoch, CapacityContainerBuilder<Vec<O::Out>>>::from(output);
@@ -112,6 +123,13 @@ where
             while let Ok(Done { lane, epochs, outs }) = completions.try_recv() {
                 let outs = match outs {
                     Some(Ok(outs)) => outs,
+                    Some(Err(_)) if planted::is(Bug::ErrorSwallowed) => {
+                        queues[lane].in_flight = false;
+                        for (epoch, _) in epochs {
+                            open.remove(&epoch);
+                        }
+                        continue;
+                    }
                     Some(Err(error)) => {
                         failure.report(Cause::of(operator.name(), &error));
                         return;
@@ -146,6 +164,9 @@ where
                 }
                 let (epoch, mut records) = entry.remove_entry();
                 records.sort_by_key(|record| record.order());
+                if planted::is(Bug::EpochUnsorted) {
+                    records.sort_by_key(|record| std::cmp::Reverse(record.order().1.partition));
+                }
                 spread(&mut queues, epoch, records, |record| operator.lane(record));
             }
             for (index, lane) in queues.iter_mut().enumerate() {
@@ -155,10 +176,11 @@ where
                 let mut completion = Completion {
                     done: Some(Done { lane: index, epochs, outs: None }),
                     sender: sender.clone(),
-                    activator: activator.clone(),
+                    alarm: alarm.clone(),
                 };
-                runtime.spawn(async move {
+                tasks.spawn(async move {
                     let outs = tokio::select! {
+                        biased;
                         outs = metrics.time_async(records.len(), operator.process_batch(records)) => outs,
                         // Its answer would not be used any more.
                         _ = failure.wait() => return,

@@ -1,10 +1,11 @@
 //! The one place where capabilities and frontiers are touched: runs operators, which know neither, on timely.
 
+mod alarm;
 mod asynchronous;
 mod source;
 mod synchronous;
 
-pub(crate) use asynchronous::{Lanes, asynchronous};
+pub(crate) use asynchronous::{Lanes, Runtime, asynchronous};
 pub(crate) use source::{Feed, Feeder, feed, source};
 pub(crate) use synchronous::synchronous;
 

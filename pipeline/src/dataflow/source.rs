@@ -8,9 +8,10 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
-use timely::scheduling::SyncActivator;
+use tokio::sync::Notify;
 
 use super::Epoch;
+use super::alarm::Alarm;
 
 /// One worker's share of an epoch; it may be empty.
 struct Chunk {
@@ -21,20 +22,20 @@ struct Chunk {
 /// The reader's end of a worker's source. Dropping it ends the worker's input.
 pub(crate) struct Feeder {
     chunks: Option<SyncSender<Chunk>>,
-    activator: Arc<OnceLock<SyncActivator>>,
+    alarm: Arc<OnceLock<Alarm>>,
 }
 
 /// The worker's end.
 pub(crate) struct Feed {
     chunks: Receiver<Chunk>,
-    activator: Arc<OnceLock<SyncActivator>>,
+    alarm: Arc<OnceLock<Alarm>>,
 }
 
 /// Connects the reader with a worker. There is room for `epochs_max` epochs, as many as may be in flight.
 pub(crate) fn feed(epochs_max: usize) -> (Feeder, Feed) {
     let (sender, receiver) = sync_channel(epochs_max);
-    let activator = Arc::new(OnceLock::new());
-    (Feeder { chunks: Some(sender), activator: Arc::clone(&activator) }, Feed { chunks: receiver, activator })
+    let alarm = Arc::new(OnceLock::new());
+    (Feeder { chunks: Some(sender), alarm: Arc::clone(&alarm) }, Feed { chunks: receiver, alarm })
 }
 
 impl Feeder {
@@ -49,9 +50,8 @@ impl Feeder {
     }
 
     fn wake(&self) {
-        if let Some(activator) = self.activator.get() {
-            // The worker may be gone: then nobody needs to be woken.
-            let _ = activator.activate();
+        if let Some(alarm) = self.alarm.get() {
+            alarm.ring();
         }
     }
 }
@@ -64,12 +64,12 @@ impl Drop for Feeder {
 }
 
 /// The stream of a worker's entries. It holds a capability for the next epoch and lets go when the feeder is dropped.
-pub(crate) fn source(scope: Scope<'_, Epoch>, feed: Feed) -> StreamVec<'_, Epoch, Entry> {
+pub(crate) fn source(scope: Scope<'_, Epoch>, feed: Feed, stepper: Option<Arc<Notify>>) -> StreamVec<'_, Epoch, Entry> {
     let mut builder = OperatorBuilder::new("source".to_owned(), scope);
     let address = builder.operator_info().address.to_vec();
     let activator = scope.worker().sync_activator_for(address);
-    // The feeder is given only this one activator.
-    let _ = feed.activator.set(activator);
+    // The feeder is given only this one.
+    let _ = feed.alarm.set(Alarm { activator, stepper });
     let (output, stream) = builder.new_output::<Vec<Entry>>();
     let mut output = OutputBuilder::<Epoch, CapacityContainerBuilder<Vec<Entry>>>::from(output);
     builder.build(move |mut capabilities| {

@@ -15,7 +15,8 @@ use orderly_domain::envelope::{Intent, encode};
 use orderly_domain::inventory::{DepartmentDay, Snapshot};
 use orderly_domain::port::fanout::Event;
 use orderly_domain::port::store::{
-    Appointment, Claim, Commit, Committed, DecisionRow, PolicyVersion, Progress, SeenTicket, SessionState, Store,
+    Appointment, Claim, Commit, Committed, DecisionRow, Details, PolicyVersion, Progress, SeenTicket, SessionState,
+    Store,
 };
 use orderly_domain::port::{self, Fanout as _, IntentLog as _, Ledger};
 use orderly_domain::{
@@ -65,6 +66,7 @@ pub(crate) fn book(number: u32, patient: u32, doctor: u8) -> Command {
         ticket: ticket_id(number),
         patient_id: format!("patient-{patient}").parse().unwrap(),
         session: reference(doctor),
+        details: None,
     })
 }
 
@@ -248,6 +250,15 @@ impl Store for Hooked {
     }
     async fn appointments(&self, session_id: &SessionId) -> port::Result<Vec<Appointment>> {
         self.store.appointments(session_id).await
+    }
+    async fn details(&self, of: &[Position]) -> port::Result<Vec<Details>> {
+        self.store.details(of).await
+    }
+    async fn details_after(&self, after: Option<Position>, rows_max: usize) -> port::Result<Vec<Details>> {
+        self.store.details_after(after, rows_max).await
+    }
+    async fn reseal(&self, details: &[Details]) -> port::Result<u64> {
+        self.store.reseal(details).await
     }
     async fn progress(&self) -> port::Result<Vec<Progress>> {
         self.store.progress().await

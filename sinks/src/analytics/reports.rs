@@ -13,43 +13,17 @@ pub(super) const INFOS: &[ReportInfo] = &[
     info("waits", "How long decisions took from the log to the outcome, by department."),
     info("sessions", "Demand against capacity of each session, and how long after its release it was sold out."),
     info("cancellations", "Numbers given back, by department, and how many were booked again."),
+    info(
+        "rebookings",
+        "Numbers that one patient gave back and another had within 10 seconds, by the two, the most often first.",
+    ),
+    info("days", "Demand, bookings and refusals by the day of the session, and how much of its capacity was booked."),
+    info("hours", "Demand and what came of it, hour by hour in UTC: for a heat map of the hours of the day."),
+    info("wait_lengths", "How many bookings waited how long for their outcome."),
+    info("funnel", "From the numbers that were offered, through the requests, to the bookings that were kept."),
+    info("fairness", "Whether anybody was decided out of order or overtaken, by department: both must be zero."),
 ];
 
 const fn info(name: &'static str, purpose: &'static str) -> ReportInfo {
     ReportInfo { name, purpose }
-}
-
-/// A report that counts demand by one dimension: an adapter has one template for all of these.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DemandBy {
-    /// The report's name.
-    pub(super) name: &'static str,
-    /// The column it groups by.
-    pub(super) dimension: &'static str,
-    /// Its first columns, in the adapter's SQL.
-    pub(super) columns: &'static str,
-    /// Its order.
-    pub(super) order: &'static str,
-}
-
-impl DemandBy {
-    /// The report's SQL. Only what stands in the program's text is filled in, never what came in a request.
-    pub(super) fn fill(&self, template: &str) -> String {
-        let Self { dimension, columns, order, .. } = self;
-        template.replace("{dimension}", dimension).replace("{columns}", columns).replace("{order}", order)
-    }
-}
-
-/// Each report's SQL, in the order of [`INFOS`].
-///
-/// # Panics
-/// When there is a report without SQL, or SQL without a report.
-pub(super) fn all_sql(plain: &[(&str, &str)], template: &str, demand_by: &[DemandBy]) -> Vec<String> {
-    assert_eq!(plain.len() + demand_by.len(), INFOS.len(), "each report has its SQL once");
-    let sql = |info: &ReportInfo| {
-        let by = demand_by.iter().find(|by| by.name == info.name).map(|by| by.fill(template));
-        let plain = || plain.iter().find(|(name, _)| *name == info.name).map(|(_, sql)| (*sql).to_owned());
-        by.or_else(plain).expect("each report has its SQL")
-    };
-    INFOS.iter().map(sql).collect()
 }

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use orderly_domain::breaker::{Breaker, Caller};
 use orderly_domain::inventory::Snapshot;
 use orderly_domain::port::store::{
-    Appointment, Claim, Commit, Committed, DecisionRow, PolicyVersion, Progress, SeenTicket, SessionState,
+    Appointment, Claim, Commit, Committed, DecisionRow, Details, PolicyVersion, Progress, SeenTicket, SessionState,
 };
 use orderly_domain::port::{self, Result};
 use orderly_domain::{Fence, Offset, Partition, Position, SessionId, Timestamp};
@@ -60,6 +60,18 @@ impl port::Store for Store {
 
     async fn appointments(&self, session_id: &SessionId) -> Result<Vec<Appointment>> {
         self.reads.guard(Caller::Crowd, self.store.appointments(session_id)).await
+    }
+
+    async fn details(&self, of: &[Position]) -> Result<Vec<Details>> {
+        self.reads.guard(Caller::Crowd, self.store.details(of)).await
+    }
+
+    async fn details_after(&self, after: Option<Position>, rows_max: usize) -> Result<Vec<Details>> {
+        self.store.details_after(after, rows_max).await
+    }
+
+    async fn reseal(&self, details: &[Details]) -> Result<u64> {
+        self.store.reseal(details).await
     }
 
     async fn progress(&self) -> Result<Vec<Progress>> {

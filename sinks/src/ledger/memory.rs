@@ -11,13 +11,25 @@ use orderly_domain::decision::{Decision, Outcome};
 use orderly_domain::inventory::{Admission, DepartmentDay, Snapshot, is_past};
 use orderly_domain::port::ledger::Request;
 use orderly_domain::port::{Error, Result};
-use orderly_domain::{DepartmentId, Fence, SessionId};
+use orderly_domain::{DepartmentId, Fence, Partition, SessionId};
 use rustc_hash::FxHashMap;
 
-/// Department-days by day, then by department, so that both are found by reference. Only days on which a session is
-/// known are here: what is held grows with the sessions and their bookings, never with what is asked.
 #[derive(Default)]
-struct Days(BTreeMap<Date, FxHashMap<DepartmentId, DepartmentDay>>);
+struct Days {
+    /// By day, then by department, so that both are found by reference. Only days on which a session is known are here:
+    /// what is held grows with the sessions and their bookings, never with what is asked.
+    days: BTreeMap<Date, FxHashMap<DepartmentId, DepartmentDay>>,
+    /// Sessions that were opened here and not restored since: whether their opening was ever committed is not known.
+    openings: FxHashMap<SessionId, Opening>,
+    /// The newest takeover of each partition under which something was asked.
+    takeovers: FxHashMap<Partition, Fence>,
+}
+
+struct Opening {
+    partition: Partition,
+    fence: Fence,
+    session: SessionRef,
+}
 
 /// The ledger in process. It starts empty and is restored from the store.
 #[derive(Default)]
@@ -33,15 +45,40 @@ impl Ledger {
 
 impl Days {
     fn apply(&mut self, request: &Request<'_>) -> Admission {
+        self.outdate(request.position.partition, request.fence);
+        let admission = self.decide(request);
+        if let (Command::OpenSession(session), Outcome::Applied) = (request.command, admission.outcome) {
+            let (partition, fence) = (request.position.partition, request.fence);
+            let opening = Opening { partition, fence, session: session.reference() };
+            self.openings.insert(session.session_id.clone(), opening);
+        }
+        admission
+    }
+
+    /// Forgets what an earlier takeover of a partition opened and a later one did not restore: it was never committed.
+    fn outdate(&mut self, partition: Partition, fence: Fence) {
+        let newest = self.takeovers.entry(partition).or_insert(fence);
+        if *newest >= fence {
+            return;
+        }
+        *newest = fence;
+        let is_old = |_: &SessionId, opening: &mut Opening| opening.partition == partition && opening.fence < fence;
+        let old: Vec<_> = self.openings.extract_if(is_old).collect();
+        for (id, opening) in old {
+            self.change(&opening.session, |day| day.forget(&id));
+        }
+    }
+
+    fn decide(&mut self, request: &Request<'_>) -> Admission {
         let (department, date) = request.command.department_day();
         let (offset, logged_at) = (request.position.offset, request.logged_at);
-        if let Some(day) = self.0.get_mut(&date).and_then(|departments| departments.get_mut(department)) {
+        if let Some(day) = self.days.get_mut(&date).and_then(|departments| departments.get_mut(department)) {
             return day.apply(request.command, offset, logged_at);
         }
         let mut day = DepartmentDay::default();
         let admission = day.apply(request.command, offset, logged_at);
         if !day.is_empty() {
-            self.0.entry(date).or_default().insert(department.clone(), day);
+            self.days.entry(date).or_default().insert(department.clone(), day);
         }
         admission
     }
@@ -52,6 +89,7 @@ impl Days {
                 self.change(&book.session, |day| day.undo_booking(&book.session.session_id, book.ticket));
             }
             (Command::OpenSession(session), Outcome::Applied) => {
+                self.openings.remove(&session.session_id);
                 self.change(&session.reference(), |day| day.forget(&session.session_id));
             }
             _ => {}
@@ -60,13 +98,13 @@ impl Days {
 
     /// Changes a department's day, and drops it when no session is left in it.
     fn change(&mut self, session: &SessionRef, change: impl FnOnce(&mut DepartmentDay)) {
-        let Some(departments) = self.0.get_mut(&session.day) else { return };
+        let Some(departments) = self.days.get_mut(&session.day) else { return };
         let Some(day) = departments.get_mut(&session.department) else { return };
         change(day);
         if day.is_empty() {
             departments.remove(&session.department);
             if departments.is_empty() {
-                self.0.remove(&session.day);
+                self.days.remove(&session.day);
             }
         }
     }
@@ -83,7 +121,8 @@ impl orderly_domain::port::Ledger for Ledger {
         let mut days = self.days()?;
         for (_, snapshot) in snapshots {
             let SessionRef { department, day, .. } = snapshot.session.reference();
-            days.0.entry(day).or_default().entry(department).or_default().restore(snapshot);
+            days.openings.remove(&snapshot.session.session_id);
+            days.days.entry(day).or_default().entry(department).or_default().restore(snapshot);
         }
         Ok(())
     }
@@ -99,13 +138,15 @@ impl orderly_domain::port::Ledger for Ledger {
     }
 
     async fn prune(&self, logged_at: Timestamp) -> Result<()> {
-        self.days()?.0.retain(|date, _| !is_past(*date, logged_at));
+        let mut days = self.days()?;
+        days.days.retain(|date, _| !is_past(*date, logged_at));
+        days.openings.retain(|_, opening| !is_past(opening.session.day, logged_at));
         Ok(())
     }
 
     async fn remaining(&self) -> Result<Vec<(SessionId, u32)>> {
         let days = self.days()?;
-        let known = days.0.values().flat_map(|departments| departments.values());
+        let known = days.days.values().flat_map(|departments| departments.values());
         Ok(known.flat_map(DepartmentDay::remaining).map(|(session, remaining)| (session.clone(), remaining)).collect())
     }
 }

@@ -51,6 +51,7 @@ fn row(partition: Partition, offset: u64) -> Row {
         logged_at,
         decided_at: logged_at.plus(Duration::from_millis(7)),
         kind: Kind::Book,
+        patient: Some("p-1".into()),
         outcome: Outcome::Booked { number: 3 },
         repeat: false,
         session_id: Some(session().session_id),

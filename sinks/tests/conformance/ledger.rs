@@ -29,7 +29,7 @@ macro_rules! suite {
         }
         crate::ledger::suite!($open;
             undoes_what_the_store_refused, forgets_days_that_are_past, restores_one_session_and_leaves_the_others,
-            keeps_nothing_of_what_it_does_not_know);
+            keeps_nothing_of_what_it_does_not_know, forgets_what_an_earlier_takeover_opened);
     };
     ($open:expr; $($name:ident),*) => {
         $(
@@ -98,7 +98,7 @@ fn ticket(number: u8) -> ticket::Id {
 
 fn book(number: u8, patient: u8, session: u8) -> Command {
     let patient_id = format!("patient-{patient}").parse().expect("valid");
-    Command::Book(Book { ticket: ticket(number), patient_id, session: reference(session) })
+    Command::Book(Book { ticket: ticket(number), patient_id, session: reference(session), details: None })
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -309,8 +309,27 @@ async fn apply(ledger: &impl Ledger, model: &mut Model, commands: &[(Command, i6
 
 /// What comes of one command.
 async fn ask(ledger: &impl Ledger, command: &Command, logged_at: Timestamp) -> Outcome {
-    let request = Request { position: position(7), logged_at, fence: FENCE, command };
+    ask_under(ledger, FENCE, command, logged_at).await
+}
+
+/// The same, under a takeover.
+async fn ask_under(ledger: &impl Ledger, fence: Fence, command: &Command, logged_at: Timestamp) -> Outcome {
+    let request = Request { position: position(7), logged_at, fence, command };
     ledger.apply(&[request]).await.expect("it can be asked")[0].outcome
+}
+
+/// A session that was opened and whose opening was never committed is restored by no takeover, and is not there for it.
+pub(crate) async fn forgets_what_an_earlier_takeover_opened(ledger: &impl Ledger) {
+    assert_eq!(ask(ledger, &open(0, 3), RELEASE).await, Outcome::Applied);
+    assert_eq!(ask(ledger, &book(1, 1, 0), RELEASE).await, Outcome::Booked { number: 1 });
+    let later = FENCE + 1;
+    assert_eq!(ask_under(ledger, later, &book(1, 1, 0), RELEASE).await, Outcome::Rejected(Reason::UnknownSession));
+    assert_eq!(ask_under(ledger, later, &open(0, 3), RELEASE).await, Outcome::Applied);
+    assert_eq!(ask_under(ledger, later, &book(2, 2, 0), RELEASE).await, Outcome::Booked { number: 1 });
+    // What was restored stays, though another takeover opened it.
+    let snapshot = Snapshot { session: session(0, 3, Exclusivity::DepartmentDay), closed: false, holdings: Vec::new() };
+    ledger.restore(vec![(later + 1, snapshot)]).await.expect("it can be restored");
+    assert_eq!(ask_under(ledger, later + 1, &book(3, 3, 0), RELEASE).await, Outcome::Booked { number: 1 });
 }
 
 async fn remaining(ledger: &impl Ledger) -> Vec<(String, u32)> {

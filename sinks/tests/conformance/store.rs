@@ -1,6 +1,7 @@
 //! What every store must do.
 #![cfg(test)]
 
+mod details;
 mod effects;
 mod model;
 pub(crate) mod postgres;
@@ -42,6 +43,8 @@ macro_rules! suite {
             effects::has_the_last_word_on_bookings, effects::has_the_last_word_on_what_ops_ask,
             effects::cancels_nothing_that_is_not_held, effects::answers_repeats_with_the_first_outcome,
             effects::closes_and_reopens_sessions,
+            details::keeps_what_is_given_with_what_it_books, details::seals_anew_page_by_page,
+            details::forgets_them_with_their_appointments,
             reads::finds_the_appointment_of_a_ticket, reads::sees_tickets_within_bounds,
             reads::lists_sessions_from_a_day_on, reads::snapshots_let_a_ledger_go_on, reads::numbers_policies, retention::forgets_old_days_and_what_goes_with_them);
 
@@ -104,7 +107,7 @@ fn open(number: u8, capacity: u32) -> Command {
 
 fn book(number: u8, patient: u8, session: u8) -> Command {
     let patient_id = format!("patient-{patient}").parse().unwrap();
-    Command::Book(Book { ticket: ticket(number), patient_id, session: reference(session) })
+    Command::Book(Book { ticket: ticket(number), patient_id, session: reference(session), details: None })
 }
 
 fn cancel(number: u8, patient: u8, session: u8) -> Command {
@@ -195,6 +198,18 @@ impl Owner {
         self.decide(partition, command, outcome);
         self.commit().await.pop().unwrap()
     }
+}
+
+/// Commits, and once more what a store sent back to be decided again, as if a restored ledger had decided the same: at most
+/// once for each booking.
+async fn insist(store: &dyn Store, commit: &Commit) -> Vec<Committed> {
+    for _ in &commit.decisions {
+        match store.commit(commit).await {
+            Err(port::Error::Lost(_)) => {}
+            answer => return answer.unwrap(),
+        }
+    }
+    store.commit(commit).await.unwrap()
 }
 
 /// Everything that can be seen of a store, to tell whether anything changed.

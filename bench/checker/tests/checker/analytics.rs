@@ -19,6 +19,7 @@ fn row(offset: u64) -> Row {
         logged_at: moment(0),
         decided_at: moment(0),
         kind: Kind::Malformed,
+        patient: None,
         outcome: Outcome::Rejected(Reason::Malformed),
         repeat: false,
         session_id: None,

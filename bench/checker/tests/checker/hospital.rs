@@ -69,7 +69,7 @@ fn ticket_of(patient: u8, key: u8) -> ticket::Id {
 
 pub(crate) fn book(patient: u8, key: u8, session: u8) -> Command {
     let patient_id = format!("p{patient}").parse().expect("valid");
-    Command::Book(Book { ticket: ticket_of(patient, key), patient_id, session: reference(session) })
+    Command::Book(Book { ticket: ticket_of(patient, key), patient_id, session: reference(session), details: None })
 }
 
 pub(crate) fn cancel(patient: u8, key: u8, session: u8) -> Command {

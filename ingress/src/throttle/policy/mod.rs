@@ -3,6 +3,7 @@
 mod phase;
 mod rules;
 mod schedule;
+mod suspicion;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 pub use phase::{Phase, Phases};
 pub use rules::{BURST, KEYS_MAX, LANES_SHARE_MAX, RATE_PER_S};
 pub use schedule::{Day, Scheduled};
+pub use suspicion::{OfAddress, OfPatient, Suspicion, Weight, Work};
 
 /// How much is let in, and how many clients are told apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -32,6 +34,9 @@ pub struct Policy {
     /// `ingress.undecided_max` of each node's configuration hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shed: Option<Shed>,
+    /// When somebody is suspicious, and how hard they are challenged then; left out, nobody is watched or challenged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspicion: Option<Suspicion>,
     /// Other limits for a single doctor, campus, patient, …: they hold instead of all others of their kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<Exception>,
@@ -231,6 +236,7 @@ impl Policy {
             limits,
             phases: Phases::default(),
             shed: None,
+            suspicion: None,
             exceptions: Vec::new(),
             lanes: Vec::new(),
             schedule: Vec::new(),

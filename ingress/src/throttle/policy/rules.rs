@@ -1,11 +1,12 @@
 //! What types alone cannot check about a policy.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use jiff::tz::TimeZone;
 
-use super::{Exception, Kind, Limits, Policy, Rate};
+use super::{Exception, Kind, Limits, Policy, Rate, Suspicion};
 
 /// The lowest and highest rate of a limit, in requests a second.
 pub const RATE_PER_S: RangeInclusive<f64> = 0.001..=1_000_000.0;
@@ -37,6 +38,19 @@ const RUSH_S_MAX: u32 = 7 * 24 * 3_600;
 const WAIT_MS: RangeInclusive<u64> = 1..=86_400_000;
 const UNDECIDED: RangeInclusive<u64> = 1..=100_000_000;
 
+/// How fast counts may decay, from which score on bookings may be challenged, and how many may be told apart.
+const HALF_LIFE_S: RangeInclusive<f64> = 1.0..=86_400.0;
+const CHALLENGE_SCORE: RangeInclusive<f64> = 0.1..=1_000_000.0;
+const SUSPICION_KEYS: RangeInclusive<u32> = 8..=1_000_000;
+
+/// What may be tolerated, and what it may count.
+const TOLERATED: RangeInclusive<f64> = 0.0..=1_000_000.0;
+const WEIGHT: RangeInclusive<f64> = 0.0..=1_000.0;
+
+/// How hard a challenge may be, and for how long it may be answered. Beyond 28 bits a phone would need hours.
+const BITS: RangeInclusive<u8> = 1..=28;
+const VALID_S: RangeInclusive<u32> = 5..=600;
+
 impl Policy {
     /// Checks what types alone cannot.
     ///
@@ -56,6 +70,9 @@ impl Policy {
         if let Some(shed) = self.shed {
             outside("shed.wait_max_ms", shed.wait_max_ms, &WAIT_MS, "milliseconds", &mut problems);
             outside("shed.undecided_max", shed.undecided_max, &UNDECIDED, "intents", &mut problems);
+        }
+        if let Some(suspicion) = &self.suspicion {
+            suspicious(suspicion, &mut problems);
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -175,7 +192,31 @@ fn too_many(at: &str, count: usize, most: usize, problems: &mut Vec<String>) {
     }
 }
 
-fn outside(at: &str, value: u64, range: &RangeInclusive<u64>, unit: &str, problems: &mut Vec<String>) {
+fn suspicious(policy: &Suspicion, problems: &mut Vec<String>) {
+    let work = &policy.work;
+    outside("suspicion.half_life_s", policy.half_life_s, &HALF_LIFE_S, "seconds", problems);
+    outside("suspicion.challenge_score", policy.challenge_score, &CHALLENGE_SCORE, "points", problems);
+    outside("suspicion.keys_max", policy.keys_max, &SUSPICION_KEYS, "keys", problems);
+    outside("suspicion.work.bits_min", work.bits_min, &BITS, "bits", problems);
+    outside("suspicion.work.bits_max", work.bits_max, &BITS, "bits", problems);
+    outside("suspicion.work.valid_s", work.valid_s, &VALID_S, "seconds", problems);
+    if work.bits_min > work.bits_max {
+        problems
+            .push(format!("suspicion.work.bits_min is {}, above bits_max, {}; lower it", work.bits_min, work.bits_max));
+    }
+    for (name, weight) in policy.weights() {
+        outside(&format!("suspicion.{name}.tolerated"), weight.tolerated, &TOLERATED, "of them", problems);
+        outside(&format!("suspicion.{name}.weight"), weight.weight, &WEIGHT, "points", problems);
+    }
+}
+
+fn outside<T: PartialOrd + Display + Copy>(
+    at: &str,
+    value: T,
+    range: &RangeInclusive<T>,
+    unit: &str,
+    problems: &mut Vec<String>,
+) {
     if !range.contains(&value) {
         problems.push(format!("{at} is {value}; set {} to {} {unit}", range.start(), range.end()));
     }

@@ -30,6 +30,7 @@ struct Entry<'a> {
     day: Option<&'a str>,
     capacity: Option<u32>,
     release_at_ms: Option<i64>,
+    patient: Option<&'a str>,
 }
 
 impl<'a> Entry<'a> {
@@ -56,6 +57,7 @@ impl<'a> Entry<'a> {
             day,
             capacity: session.map(|session| session.capacity),
             release_at_ms: session.map(|session| session.release_at.as_millis()),
+            patient: row.patient.as_deref(),
         }
     }
 }
@@ -116,6 +118,7 @@ mod tests {
             logged_at: logged_at.into(),
             decided_at: logged_at.into(),
             kind: Kind::Malformed,
+            patient: None,
             outcome: Outcome::Rejected(Reason::Malformed),
             repeat: false,
             session_id: None,

@@ -5,8 +5,35 @@ use orderly_domain::port::{self, Result};
 use super::server::Server;
 
 /// One statement each. A migration may be killed between its statement and the note of its version, so it must be one
-/// that can run again.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+/// that can run again, or say how it is seen that it has run: old servers cannot add a column unless it is there.
+struct Migration {
+    sql: &'static str,
+    /// Answers with 1 when it has run.
+    has_run: Option<&'static str>,
+}
+
+const MIGRATIONS: &[Migration] = &[
+    Migration { sql: include_str!("migrations/0001_first.sql"), has_run: None },
+    Migration {
+        sql: include_str!("migrations/0002_patient.sql"),
+        has_run: Some(
+            "SELECT count() FROM system.columns \
+             WHERE database = currentDatabase() AND table = 'decisions' AND name = 'patient'",
+        ),
+    },
+];
+
+impl Migration {
+    async fn run(&self, server: &Server) -> Result<()> {
+        let Some(has_run) = self.has_run else { return server.execute(self.sql).await };
+        if server.one::<u64>(has_run).await? > 0 {
+            return Ok(());
+        }
+        let executed = server.execute(self.sql).await;
+        // Another process may have been faster.
+        if executed.is_err() && server.one::<u64>(has_run).await? > 0 { Ok(()) } else { executed }
+    }
+}
 
 /// Brings the database to the newest version: runs those migrations, in order, that it has not had.
 pub(super) async fn migrate(server: &Server) -> Result<()> {
@@ -20,7 +47,7 @@ pub(super) async fn migrate(server: &Server) -> Result<()> {
         return Err(port::Error::Corrupt(format!("{text}; use the program that wrote it")));
     }
     for (version, migration) in (1..=known).zip(MIGRATIONS).skip(had as usize) {
-        server.execute(migration).await?;
+        migration.run(server).await?;
         server.execute(&format!("INSERT INTO schema_versions (version) VALUES ({version})")).await?;
     }
     if server.is_modern() {

@@ -36,7 +36,7 @@ impl Appends {
         let mut statement = transaction.prepare_cached(
             "INSERT OR IGNORE INTO decisions (partition, log_offset, logged_at_ms, decided_at_ms, wait_ms, kind, \
              outcome, reason, number, repeat, session_id, doctor_id, doctor_name, department, campus, day, capacity, \
-             release_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             release_at_ms, patient) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
         for (entry, offset) in batch.entries.iter().zip(first.position.offset..) {
             if entry.position != (Position { partition, offset }) {
@@ -71,6 +71,7 @@ impl Appends {
                 session.map(|(_, day)| day),
                 session.map(|(session, _)| session.capacity),
                 session.map(|(session, _)| session.release_at.as_millis()),
+                entry.patient,
             ])?;
         }
         drop(statement);

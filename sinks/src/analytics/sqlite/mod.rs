@@ -16,4 +16,4 @@ pub use service::Analytics;
 /// The file's name in the data folder.
 pub const FILE: &str = "analytics.sqlite";
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_patient.sql")];

@@ -8,7 +8,26 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, named_params};
 use serde_json::Value;
 
-use crate::analytics::reports::{DemandBy, INFOS, all_sql};
+use crate::analytics::reports::INFOS;
+
+/// A report that counts demand by one dimension: one template makes all of these.
+#[derive(Clone, Copy, Debug)]
+struct DemandBy {
+    name: &'static str,
+    /// The column it groups by.
+    dimension: &'static str,
+    /// Its first columns.
+    columns: &'static str,
+    order: &'static str,
+}
+
+impl DemandBy {
+    /// The report's SQL. Only what stands in the program's text is filled in, never what came in a request.
+    fn fill(&self, template: &str) -> String {
+        let Self { dimension, columns, order, .. } = self;
+        template.replace("{dimension}", dimension).replace("{columns}", columns).replace("{order}", order)
+    }
+}
 
 const PLAIN: &[(&str, &str)] = &[
     ("summary", include_str!("reports/summary.sql")),
@@ -17,6 +36,11 @@ const PLAIN: &[(&str, &str)] = &[
     ("waits", include_str!("reports/waits.sql")),
     ("sessions", include_str!("reports/sessions.sql")),
     ("cancellations", include_str!("reports/cancellations.sql")),
+    ("rebookings", include_str!("reports/rebookings.sql")),
+    ("hours", include_str!("reports/hours.sql")),
+    ("wait_lengths", include_str!("reports/wait_lengths.sql")),
+    ("funnel", include_str!("reports/funnel.sql")),
+    ("fairness", include_str!("reports/fairness.sql")),
 ];
 
 const DEMAND_BY: &[DemandBy] = &[
@@ -28,9 +52,19 @@ const DEMAND_BY: &[DemandBy] = &[
         order: "demand DESC, doctor_id",
     },
     DemandBy { name: "campuses", dimension: "campus", columns: "campus", order: "campus" },
+    DemandBy { name: "days", dimension: "day", columns: "day", order: "day" },
 ];
 
-static SQL: LazyLock<Vec<String>> = LazyLock::new(|| all_sql(PLAIN, include_str!("reports/demand_by.sql"), DEMAND_BY));
+/// Each report's SQL, in the order of [`INFOS`].
+static SQL: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let template = include_str!("reports/demand_by.sql");
+    let sql = |info: &ReportInfo| {
+        let by = DEMAND_BY.iter().find(|by| by.name == info.name).map(|by| by.fill(template));
+        let plain = || PLAIN.iter().find(|(name, _)| *name == info.name).map(|(_, sql)| (*sql).to_owned());
+        by.or_else(plain).expect("each report has its SQL")
+    };
+    INFOS.iter().map(sql).collect()
+});
 
 /// The report of that name and its SQL.
 pub(super) fn sql(name: &str) -> Option<(ReportInfo, &'static str)> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use orderly_domain::personal::Pseudonyms;
 use orderly_domain::port::{Error, Result};
 use orderly_domain::session::{Exclusivity, Session};
 use orderly_domain::{Command, Fence, Partition, Position, Timestamp};
@@ -49,11 +50,18 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// The call number `number` of `caller`.
+    /// The call number `number` of `caller`, in which pseudonyms stand for patients.
     ///
     /// # Errors
     /// `Fenced` when a step comes from before a takeover that this process made itself.
-    pub(super) fn new(caller: &str, number: u64, day: &Day, steps: &[Step<'_>], known: &Known) -> Result<Self> {
+    pub(super) fn new(
+        caller: &str,
+        number: u64,
+        day: &Day,
+        steps: &[Step<'_>],
+        known: &Known,
+        pseudonyms: &Pseudonyms,
+    ) -> Result<Self> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut places = HashMap::new();
         let mut commands = Vec::with_capacity(steps.len() * 6);
@@ -64,7 +72,7 @@ impl Call {
                 entries.push(Entry { key, fence: step.fence, partition: step.position.partition });
                 entries.len()
             });
-            encode(step, place, &mut commands);
+            encode(step, place, pseudonyms, &mut commands);
         }
         let mut args = vec![bytes(caller), bytes(number), bytes(known.last_call(day)), bytes(entries.len())];
         for entry in &entries {
@@ -80,7 +88,7 @@ impl Call {
     }
 }
 
-fn encode(step: &Step<'_>, place: usize, args: &mut Vec<Vec<u8>>) {
+fn encode(step: &Step<'_>, place: usize, pseudonyms: &Pseudonyms, args: &mut Vec<Vec<u8>>) {
     let kind = match step.action {
         Action::Do(Command::Book(_)) => "b",
         Action::Do(Command::Cancel(_)) => "c",
@@ -92,9 +100,11 @@ fn encode(step: &Step<'_>, place: usize, args: &mut Vec<Vec<u8>>) {
     };
     args.extend([bytes(kind), bytes(place), bytes(step.position.offset), moment(step.logged_at)]);
     match step.action {
-        Action::Do(Command::Book(book)) => args.extend([book.ticket.as_bytes().to_vec(), bytes(&book.patient_id)]),
+        Action::Do(Command::Book(book)) => {
+            args.extend([book.ticket.as_bytes().to_vec(), pseudonyms.of(&book.patient_id).into_bytes()]);
+        }
         Action::Do(Command::Cancel(cancel)) => {
-            args.extend([cancel.ticket.as_bytes().to_vec(), bytes(&cancel.patient_id)]);
+            args.extend([cancel.ticket.as_bytes().to_vec(), pseudonyms.of(&cancel.patient_id).into_bytes()]);
         }
         Action::Do(Command::OpenSession(session)) => args.extend(terms(session)),
         Action::Do(Command::ChangeCapacity(change)) => args.push(bytes(change.capacity)),

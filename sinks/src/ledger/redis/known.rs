@@ -2,7 +2,7 @@
 //! have changed since. It tells a session that is not there from one that was lost.
 
 use orderly_domain::inventory::is_past;
-use orderly_domain::{DoctorId, Fence, SessionId, Timestamp};
+use orderly_domain::{DoctorId, Fence, Partition, SessionId, Timestamp};
 use rustc_hash::FxHashMap;
 
 use super::keys::Day;
@@ -26,6 +26,8 @@ struct KnownDay {
     sessions: FxHashMap<Key, Seen>,
     /// The last call about the day that was answered.
     last_call: u64,
+    /// The newest takeover of each partition under which the day was asked for.
+    takeovers: FxHashMap<Partition, Fence>,
 }
 
 impl Known {
@@ -62,11 +64,60 @@ impl Known {
         }
     }
 
+    /// What was seen under an earlier takeover of a partition says nothing under a later one: it may never have been
+    /// committed, and so not be restored. `partition_of` tells the partition of a doctor.
+    pub(super) fn outdate(
+        &mut self,
+        day: &Day,
+        partition: Partition,
+        fence: Fence,
+        partition_of: impl Fn(&DoctorId) -> Partition,
+    ) {
+        if let Some(known) = self.0.get_mut(day) {
+            let newest = known.takeovers.entry(partition).or_insert(0);
+            if *newest >= fence {
+                return;
+            }
+            *newest = fence;
+            known.sessions.retain(|(_, doctor), seen| seen.fence >= fence || partition_of(doctor) != partition);
+            if known.sessions.is_empty() {
+                self.0.remove(day);
+            }
+        }
+    }
+
     pub(super) fn prune(&mut self, logged_at: Timestamp) {
         self.0.retain(|day, _| !is_past(day.date, logged_at));
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.values().map(|day| day.sessions.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that was opened and never committed is restored by no takeover. What it left would otherwise make every
+    /// later call about its day a lost one.
+    #[test]
+    fn a_later_takeover_knows_nothing_of_what_was_not_restored() {
+        let day = Day { date: jiff::civil::date(2026, 11, 23), department: "cardiology".parse().expect("valid") };
+        let key =
+            |session: &str, doctor: &str| -> Key { (session.parse().expect("valid"), doctor.parse().expect("valid")) };
+        let partition_of = |doctor: &DoctorId| u16::from(doctor.as_str() == "li");
+        let (ours, others) = (key("a", "li"), key("b", "wang"));
+        let mut known = Known::default();
+        known.see(&day, &ours, Seen { fence: 1, version: 3 }, 7);
+        known.outdate(&day, 1, 1, partition_of);
+        assert_eq!(known.last_call(&day), 7, "the same takeover");
+        known.outdate(&day, 1, 2, partition_of);
+        assert_eq!((known.get(&day, &ours), known.last_call(&day)), (None, 0));
+        known.see(&day, &ours, Seen { fence: 2, version: 1 }, 8);
+        known.see(&day, &others, Seen { fence: 1, version: 1 }, 9);
+        known.outdate(&day, 1, 3, partition_of);
+        assert_eq!((known.get(&day, &ours), known.last_call(&day)), (None, 9), "another partition's stay");
+        assert!(known.get(&day, &others).is_some());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use orderly_domain::Fence;
 use orderly_domain::inventory::{Holding, Snapshot};
+use orderly_domain::personal::Pseudonyms;
 
 use super::call::{bytes, moment, scope};
 
@@ -13,15 +14,15 @@ const FREE_MAX: usize = 1_024;
 
 /// The arguments of the call that notes who holds appointments in a session of another partition, and leaves the rest to
 /// its owner.
-pub(super) fn lent(snapshot: &Snapshot, fence: Fence) -> Vec<Vec<u8>> {
+pub(super) fn lent(snapshot: &Snapshot, fence: Fence, pseudonyms: &Pseudonyms) -> Vec<Vec<u8>> {
     let active = snapshot.holdings.iter().filter(|held| held.active).cloned().collect::<Vec<_>>();
     let taken: BTreeSet<_> = active.iter().map(|held| held.number).collect();
     // Below any version that the owner has seen.
-    arguments(snapshot, fence, 0, &taken, [Flag::WhereBehind, Flag::No], &active)
+    arguments(snapshot, fence, 0, &taken, [Flag::WhereBehind, Flag::No], &active, pseudonyms)
 }
 
 /// The arguments of each call that restores a session; caller and number of the call come before them.
-pub(super) fn parts(snapshot: &Snapshot, fence: Fence, version: u64) -> Vec<Vec<Vec<u8>>> {
+pub(super) fn parts(snapshot: &Snapshot, fence: Fence, version: u64, pseudonyms: &Pseudonyms) -> Vec<Vec<Vec<u8>>> {
     let holdings = &snapshot.holdings;
     let taken: BTreeSet<_> = holdings.iter().filter(|held| held.active).map(|held| held.number).collect();
     let top = taken.last().copied().unwrap_or(0);
@@ -33,7 +34,7 @@ pub(super) fn parts(snapshot: &Snapshot, fence: Fence, version: u64) -> Vec<Vec<
         .map(|part| {
             let bookings = bookings.next().unwrap_or_default();
             let ends = [(part == 0).into(), (part + 1 == count).into()];
-            let mut args = arguments(snapshot, fence, version, &taken, ends, bookings);
+            let mut args = arguments(snapshot, fence, version, &taken, ends, bookings, pseudonyms);
             args.extend(free.next().unwrap_or_default().iter().map(bytes));
             args
         })
@@ -73,6 +74,7 @@ fn arguments(
     taken: &BTreeSet<u32>,
     [first, last]: [Flag; 2],
     bookings: &[Holding],
+    pseudonyms: &Pseudonyms,
 ) -> Vec<Vec<u8>> {
     let mut args = vec![
         bytes(&session.session_id),
@@ -91,7 +93,7 @@ fn arguments(
         bytes(bookings.len()),
     ];
     for held in bookings {
-        args.extend([held.ticket.as_bytes().to_vec(), bytes(&held.patient_id)]);
+        args.extend([held.ticket.as_bytes().to_vec(), pseudonyms.of(&held.patient_id).into_bytes()]);
         args.extend([bytes(held.number), bytes(held.booked_at), Flag::from(held.active).bytes()]);
     }
     args

@@ -1,6 +1,6 @@
 //! The ledger's handle.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use orderly_domain::decision::{Decision, Outcome, Reason};
 use orderly_domain::inventory::{Admission, Snapshot, is_past};
+use orderly_domain::personal::Pseudonyms;
 use orderly_domain::port::ledger::Request;
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Error, Result};
@@ -35,6 +36,7 @@ const AT_ONCE: usize = 32;
 /// The ledger in Redis.
 pub struct Ledger {
     servers: Servers,
+    pseudonyms: Pseudonyms,
     prefix: String,
     batch_max: usize,
     log_partitions: u16,
@@ -48,11 +50,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger. It knows no session until it is restored. Metrics are registered on `registry`.
+    /// Opens the ledger. It knows no session until it is restored. Redis is told pseudonyms in place of patients, so all that
+    /// share it must have theirs from one key. Metrics are registered on `registry`.
     ///
     /// # Errors
     /// When Redis cannot be reached, or throws keys away when its memory is full.
-    pub async fn open(options: Options, registry: &Registry) -> Result<Self> {
+    pub async fn open(options: Options, pseudonyms: Pseudonyms, registry: &Registry) -> Result<Self> {
         let Options { urls, response_timeout, connections, batch_max, prefix, log_partitions } = options;
         if prefix.contains('{') {
             return Err(Error::DidNotHappen(format!("the prefix {prefix:?} must not contain {{; choose another")));
@@ -61,6 +64,7 @@ impl Ledger {
         servers.check_keeps_everything().await?;
         Ok(Self {
             servers,
+            pseudonyms,
             prefix,
             batch_max: batch_max.max(1),
             log_partitions: log_partitions.max(1),
@@ -95,7 +99,13 @@ impl Ledger {
 
     async fn do_some(&self, day: &Day, steps: &[Step<'_>]) -> Result<Vec<Admission>> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let call = Call::new(&self.caller, number, day, steps, &self.known())?;
+        let takeovers: HashSet<_> = steps.iter().map(|step| (step.position.partition, step.fence)).collect();
+        self.learn(|known| {
+            for (partition, fence) in takeovers {
+                known.outdate(day, partition, fence, |doctor| partition_of(doctor, self.log_partitions));
+            }
+        });
+        let call = Call::new(&self.caller, number, day, steps, &self.known(), &self.pseudonyms)?;
         self.metrics.call_commands.observe(f64::from(u32::try_from(steps.len()).unwrap_or(u32::MAX)));
         let (versions, answers) = match self.call(&APPLY, day, number, &call.args).await? {
             Reply::Done { versions, answers } => (versions, answers),
@@ -153,7 +163,7 @@ impl Ledger {
         let seen = self.known().get(&day, &key).filter(|seen| seen.fence == fence);
         self.learn(|known| known.forget(&day, &key));
         let (mut version, mut last_call) = (seen.map_or(1, |seen| seen.version + 1), 0);
-        for part in parts(&snapshot, fence, version) {
+        for part in parts(&snapshot, fence, version, &self.pseudonyms) {
             let number = self.calls.fetch_add(1, Ordering::Relaxed);
             let args: Vec<_> = [bytes(&self.caller), bytes(number)].into_iter().chain(part).collect();
             match self.call(&RESTORE, &day, number, &args).await? {
@@ -198,7 +208,8 @@ impl Ledger {
         let day = Day { date: snapshot.session.day, department: snapshot.session.department.clone() };
         let _gate = self.gates[gate_of(&day)].lock().await;
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let args: Vec<_> = [bytes(&self.caller), bytes(number)].into_iter().chain(lent(&snapshot, fence)).collect();
+        let lent = lent(&snapshot, fence, &self.pseudonyms);
+        let args: Vec<_> = [bytes(&self.caller), bytes(number)].into_iter().chain(lent).collect();
         match self.call(&RESTORE, &day, number, &args).await? {
             // Whoever has it by a later takeover has restored it.
             Reply::Done { .. } | Reply::Fenced(_) | Reply::Lost(_) => Ok(()),

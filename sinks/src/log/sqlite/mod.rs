@@ -11,6 +11,7 @@ mod reader;
 mod scan;
 mod schema;
 mod service;
+mod tail;
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -33,6 +34,7 @@ use measures::Measures;
 pub use options::Options;
 use reader::Reader;
 use service::{Append, Request, Service};
+use tail::Tail;
 
 /// The file in the data folder whose lock says that a process works there.
 const LOCK_FILE: &str = "orderly.lock";
@@ -52,6 +54,8 @@ struct Source {
     partitions: u16,
     /// Every partition's extent after the last commit; `None` when another process writes.
     committed: Option<watch::Receiver<Vec<Extent>>>,
+    /// Where the writer leaves the newest records; `None` when another process writes, or nobody is to follow.
+    tail: Option<Arc<Tail>>,
 }
 
 struct Writer {
@@ -80,7 +84,9 @@ impl Log {
         let (requests, queue) = mpsc::channel(options.queue_records_max);
         let (failed_sender, failed) = watch::channel(None);
         let (committed_sender, committed) = watch::channel(state.extents);
+        let tail = Arc::new(Tail::default());
         let service = Service {
+            tail: Arc::clone(&tail),
             connection,
             _checkpointer: Checkpointer::start(&database)?,
             _lock: lock,
@@ -98,7 +104,7 @@ impl Log {
             .spawn(move || service.run())
             .map_err(|error| Error::DidNotHappen(format!("the intent log's thread could not be started: {error}")))?;
         Ok(Self {
-            source: Source { database, partitions: options.partitions, committed: Some(committed) },
+            source: Source { database, partitions: options.partitions, committed: Some(committed), tail: Some(tail) },
             payload_bytes_max: options.payload_bytes_max,
             writer: Some(Writer { requests, failed, thread }),
         })
@@ -117,7 +123,11 @@ impl Log {
             )));
         }
         let partitions = schema::count_partitions(&schema::open_readable(&database)?)?;
-        Ok(Self { source: Source { database, partitions, committed: None }, payload_bytes_max: 0, writer: None })
+        Ok(Self {
+            source: Source { database, partitions, committed: None, tail: None },
+            payload_bytes_max: 0,
+            writer: None,
+        })
     }
 
     /// Waits until the log can no longer be trusted to write, and says why: after a failed fsync nobody knows what the
@@ -203,7 +213,9 @@ impl IntentLog for Log {
     }
 
     async fn scan(&self, from: &[(Partition, Offset)]) -> Result<Box<dyn LogReader>> {
-        let mut reader = Reader::open(self.source.clone()).await?.unassigned();
+        // Whoever looks at the log leaves its tail to the pipeline.
+        let source = Source { tail: None, ..self.source.clone() };
+        let mut reader = Reader::open(source).await?.unassigned();
         reader.seek(from).await?;
         Ok(Box::new(reader))
     }

@@ -1,4 +1,5 @@
-//! The reader: reads ahead on blocking threads and hands out in order.
+//! The reader: reads ahead on blocking threads and hands out in order. Once it is up to date it follows the writer, which
+//! leaves it what it has just committed.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use orderly_domain::{Offset, Partition};
 use tokio::task::JoinHandle;
 
 use super::scan::{Batch, Scan};
+use super::tail::Follower;
 use super::{Source, blocking, closed, interrupted};
 
 /// How often a log that another process writes is looked at.
@@ -25,6 +27,8 @@ pub(super) struct Reader {
     scan: State,
     /// Whether the last read came to the end of the log.
     at_end: bool,
+    /// Since before the last read began, the writer has left here what it commits.
+    follower: Option<Follower>,
 }
 
 /// Where the scan is: here, or at work on a blocking thread.
@@ -45,6 +49,7 @@ impl Reader {
             ready: Vec::new().into_iter(),
             scan: State::Idle(Box::new(scan)),
             at_end: false,
+            follower: None,
             source,
         })
     }
@@ -63,6 +68,7 @@ impl Reader {
                 if let Some(committed) = &mut self.source.committed {
                     committed.mark_unchanged();
                 }
+                self.follower = self.source.tail.as_ref().map(|tail| tail.follow());
                 State::Reading(tokio::task::spawn_blocking(move || {
                     let outcome = scan.read().map_err(Error::from);
                     (scan, outcome)
@@ -110,6 +116,39 @@ impl Reader {
         }
     }
 
+    /// Takes what the writer left since the last read, if it was at the end of the log. Part of it may have been read; should
+    /// anything be missing before the rest, the file is read.
+    fn follow(&mut self) -> bool {
+        let (Some(tail), Some(follower)) = (&self.source.tail, self.follower) else { return false };
+        let mut next = self.next.clone();
+        let mut is_whole = true;
+        let mut is_news = |record: &Record| match &mut next[usize::from(record.position.partition)] {
+            Some(next) if record.position.offset >= *next => {
+                is_whole &= record.position.offset == *next;
+                *next = record.position.offset + 1;
+                true
+            }
+            _ => false,
+        };
+        let news = tail.take(follower).map(|mut records| {
+            records.retain(&mut is_news);
+            records
+        });
+        match news.filter(|_| is_whole) {
+            Some(news) => {
+                self.ready = news.into_iter();
+                true
+            }
+            None => {
+                self.follower = None;
+                if let State::Idle(scan) = &mut self.scan {
+                    scan.seek(&self.next);
+                }
+                false
+            }
+        }
+    }
+
     fn deliver(&mut self, records_max: usize) -> Vec<Record> {
         let records: Vec<Record> = self.ready.by_ref().take(records_max.max(1)).collect();
         for record in &records {
@@ -132,6 +171,9 @@ impl LogReader for Reader {
         while self.ready.as_slice().is_empty() {
             if self.at_end {
                 self.news().await?;
+                if self.follow() {
+                    continue;
+                }
                 self.at_end = false;
             }
             self.start_read();

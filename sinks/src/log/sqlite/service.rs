@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use orderly_domain::clock::{Clock, Timestamp};
-use orderly_domain::port::log::{Appended, Extent};
+use orderly_domain::port::log::{Appended, Extent, Record};
 use orderly_domain::port::{Error, Result};
 use orderly_domain::{Offset, Partition, Position};
 use rusqlite::{Connection, TransactionBehavior};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::measures::Measures;
 use super::schema::{self, to_sql};
+use super::tail::Tail;
 use crate::sqlite::{self, Checkpointer, Failure};
 
 /// How many records one transaction drops at most, so that appends do not wait long for a trim.
@@ -49,6 +50,7 @@ pub(super) struct Append {
 
 /// The writer's own state. The fields are dropped in this order: whoever sees `committed` closed may open the log again.
 pub(super) struct Service {
+    pub(super) tail: Arc<Tail>,
     pub(super) connection: Connection,
     pub(super) _checkpointer: Checkpointer,
     /// Held as long as the writer lives: nobody else may open the folder.
@@ -114,15 +116,24 @@ impl Service {
         };
         match outcome {
             Ok(taken) => {
+                self.measures.appended(&group);
+                let (payloads, answers): (Vec<_>, Vec<_>) =
+                    group.into_iter().map(|append| (append.payload, append.answer)).unzip();
+                if self.tail.is_followed() {
+                    let record = |(appended, payload): (&Appended, _)| {
+                        let Appended { position, logged_at } = *appended;
+                        Record { position, logged_at, payload }
+                    };
+                    self.tail.push(taken.iter().zip(payloads).map(record).collect());
+                }
                 self.committed.send_modify(|extents| {
                     for appended in &taken {
                         extents[usize::from(appended.position.partition)].end = appended.position.offset + 1;
                     }
                 });
-                self.measures.appended(&group);
-                for (append, appended) in group.into_iter().zip(taken) {
+                for (answer, appended) in answers.into_iter().zip(taken) {
                     // Whoever waited may have gone; the record is in the log all the same.
-                    let _ = append.answer.send(Ok(appended));
+                    let _ = answer.send(Ok(appended));
                 }
             }
             Err(explanation) => {

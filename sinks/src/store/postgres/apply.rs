@@ -4,9 +4,12 @@
 use orderly_domain::command::{ChangeCapacity, CloseSession};
 use orderly_domain::port;
 use orderly_domain::port::store::{AppointmentStatus, SessionState};
-use orderly_domain::{Book, Cancel, Command, Decision, Outcome, Position, Reason, Session, SessionRef};
+use orderly_domain::{
+    Book, Cancel, Command, Decision, Outcome, Partition, PatientId, Position, Reason, Session, SessionRef,
+};
 
 use super::books::{Books, Fate, Holding, Place};
+use super::error::Failure;
 use super::rows::Known;
 
 /// What became of one decision.
@@ -33,24 +36,26 @@ enum Made {
 pub(super) struct Effects<'a> {
     pub(super) books: &'a mut Books,
     /// Keys for sessions that are opened for the first time, ascending.
-    pub(super) keys: std::vec::IntoIter<i64>,
+    pub(super) keys: &'a mut std::vec::IntoIter<i64>,
+    /// Whether what a partition has is known to the booking of that record: the commit is about it, or waits no longer.
+    pub(super) is_final: &'a dyn Fn(Position, Partition) -> bool,
 }
 
 impl Effects<'_> {
     /// Applies a decision that is no repeat.
-    pub(super) fn apply(&mut self, decision: &Decision) -> port::Result<Effect> {
+    pub(super) fn apply(&mut self, decision: &Decision) -> Result<Effect, Failure> {
         let at = decision.position;
         let place = decision.command.as_ref().and_then(|command| self.books.find(command.session_id()));
         let made = match (&decision.command, decision.outcome) {
             (_, Outcome::Rejected(reason)) => Made::Refused(reason),
-            (Some(Command::Book(book)), Outcome::Booked { number }) => self.book(at, place, book, number),
+            (Some(Command::Book(book)), Outcome::Booked { number }) => self.book(at, place, book, number)?,
             (Some(Command::Cancel(cancel)), Outcome::Cancelled { .. }) => self.cancel(at, place, cancel),
             (Some(Command::OpenSession(session)), Outcome::Applied) => self.open(at, place, session)?,
             (Some(Command::CloseSession(close)), Outcome::Applied) => self.close(at, place, close),
             (Some(Command::ChangeCapacity(change)), Outcome::Applied) => self.change_capacity(at, place, change),
             (_, outcome) => {
                 let text = format!("record {at} cannot have the outcome {}; do not commit it", outcome.as_str());
-                return Err(port::Error::Corrupt(text));
+                return Err(port::Error::Corrupt(text).into());
             }
         };
         Ok(match made {
@@ -69,25 +74,39 @@ impl Effects<'_> {
         place.filter(|place| self.books.session(*place).state.session.doctor_id == reference.doctor_id)
     }
 
-    fn book(&mut self, at: Position, place: Option<Place>, book: &Book, number: u32) -> Made {
+    /// Whether the patient holds an appointment in that scope.
+    ///
+    /// # Errors
+    /// When it is of a partition that this commit is not about: the ledger may have seen its cancellation, which is yet to
+    /// be committed.
+    fn holds_in(&self, at: Position, scope: &str, patient: &PatientId) -> Result<bool, Failure> {
+        match self.books.held_in(scope, patient) {
+            Some(held) if !(self.is_final)(at, held.position.partition) => Err(Failure::Held { at, by: held.position }),
+            held => Ok(held.is_some()),
+        }
+    }
+
+    fn book(&mut self, at: Position, place: Option<Place>, book: &Book, number: u32) -> Result<Made, Failure> {
         let Some(place) = self.of_doctor(place, &book.session) else {
-            return Made::Refused(Reason::UnknownSession);
+            return Ok(Made::Refused(Reason::UnknownSession));
         };
         let known = self.books.session(place);
         let (session, key) = (&known.state.session, known.key);
         let scope = session.exclusivity.scope(&session.reference());
         // Whether the ticket or the patient is refused for a cause of their own comes first.
         if self.books.has_booked(&book.ticket) {
-            return Made::Refused(Reason::Duplicate);
+            return Ok(Made::Refused(Reason::Duplicate));
         }
-        if scope.as_ref().is_some_and(|scope| self.books.holds_in(scope, &book.patient_id)) {
-            return Made::Refused(Reason::AlreadyBooked);
+        if let Some(scope) = &scope
+            && self.holds_in(at, scope, &book.patient_id)?
+        {
+            return Ok(Made::Refused(Reason::AlreadyBooked));
         }
         if known.state.closed {
-            return Made::Refused(Reason::SessionClosed);
+            return Ok(Made::Refused(Reason::SessionClosed));
         }
         if !(1..=session.capacity).contains(&number) || self.books.is_held(key, number) {
-            return Made::Refused(Reason::SoldOut);
+            return Ok(Made::Refused(Reason::SoldOut));
         }
         let holding = Holding {
             position: at,
@@ -104,7 +123,7 @@ impl Effects<'_> {
         };
         self.books.add_holding(holding);
         self.books.change_session(place, at).booked += 1;
-        Made::Changed { place, released: Vec::new() }
+        Ok(Made::Changed { place, released: Vec::new() })
     }
 
     fn cancel(&mut self, at: Position, place: Option<Place>, cancel: &Cancel) -> Made {

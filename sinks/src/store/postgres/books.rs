@@ -138,9 +138,9 @@ impl Books {
         self.by_ticket.get(ticket).map(|index| &self.holdings[*index])
     }
 
-    /// Whether the patient has an active appointment in that scope.
-    pub(super) fn holds_in(&self, scope: &str, patient: &PatientId) -> bool {
-        self.by_scope.contains_key(&(scope.to_owned(), patient.clone()))
+    /// The patient's active appointment in that scope.
+    pub(super) fn held_in(&self, scope: &str, patient: &PatientId) -> Option<&Holding> {
+        self.by_scope.get(&(scope.to_owned(), patient.clone())).map(|index| &self.holdings[*index])
     }
 
     /// Whether a number of a session is held.

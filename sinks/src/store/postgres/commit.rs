@@ -1,7 +1,7 @@
 //! One commit: the fence and the progress of every partition in it, its effects and its rows, in one transaction.
 //!
-//! Four round trips: lock and read the partitions and sessions, read what may be in the way, write the effects, write the
-//! decisions and commit.
+//! Five round trips: lock and read the partitions and sessions, read what may be in the way, begin to copy the decisions,
+//! write their effects, commit. Decisions are applied while those before them are on their way to the server.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +10,12 @@ use deadpool_postgres::ClientWrapper;
 use jiff::civil::Date;
 use orderly_domain::port::store::{Advance, Commit, Committed};
 use orderly_domain::{Command, Decision, Offset, Outcome, Partition, Position, Timestamp, port};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::apply::{Effect, Effects};
 use super::books::Books;
 use super::error::Failure;
+use super::held::{self, Held};
 use super::probe::{self, Base, First, Needs, Standing};
 use super::service::Inner;
 use super::write::{self, Advanced};
@@ -33,16 +34,21 @@ pub(super) struct Filed {
     pub(super) appointment_day: Option<Date>,
 }
 
-/// What a commit comes to.
-#[derive(Debug)]
-pub(super) struct Decided {
+/// A commit under way: its decisions are applied one after the other, in their order.
+pub(super) struct Deciding<'a> {
+    commit: &'a Commit,
+    lanes: &'a BTreeMap<Partition, Lane<'a>>,
+    /// What the first records of repeats said that lie before this commit.
+    firsts: FxHashMap<Position, First>,
+    calendar: Calendar,
+    /// Bookings that are refused at once for what is in their way in a partition that the commit is not about.
+    resigned: &'a FxHashSet<Position>,
+    /// Keys for sessions that are opened for the first time, ascending.
+    keys: std::vec::IntoIter<i64>,
     pub(super) books: Books,
-    pub(super) answers: Vec<Committed>,
-    /// One for each answer.
-    pub(super) places: Vec<Filed>,
-    pub(super) advanced: Vec<Advanced>,
-    /// The first decisions of partitions on days that are new to them.
-    pub(super) new_days: Vec<(Position, Date)>,
+    /// One for each decision that was applied.
+    answers: Vec<Committed>,
+    places: Vec<Filed>,
 }
 
 impl Inner {
@@ -67,14 +73,16 @@ impl Inner {
     async fn commit_until_it_fits(&self, commit: &Commit) -> port::Result<Vec<Committed>> {
         let lanes = lanes::of(commit)?;
         let mut conflict = String::new();
-        for _ in 0..TRIES_MAX {
+        let mut held = Held::default();
+        let mut tries = 0;
+        while tries < TRIES_MAX {
             let lease = self.writers.lease().await?;
             let sent = AtomicBool::new(false);
             let unsure = || match sent.load(Ordering::Relaxed) {
                 true => port::Error::MayHaveHappened,
                 false => port::Error::DidNotHappen,
             };
-            let attempt = Box::pin(self.try_commit(lease.client(), commit, &lanes, &sent));
+            let attempt = Box::pin(self.try_commit(lease.client(), commit, &lanes, held.resigned(), &sent));
             let failure = match self.writers.in_time(attempt).await {
                 Ok(Ok(answers)) => {
                     lease.give_back();
@@ -88,10 +96,15 @@ impl Inner {
                 self.days.forget();
             }
             match failure {
+                Failure::Held { at, by } => {
+                    self.wait_for_cancellation(&mut held, at, by).await?;
+                    continue;
+                }
                 Failure::NoTable { decisions, appointments } => self.make_days(decisions, appointments).await?,
                 failure if failure.is_conflict() => conflict = failure.to_string(),
                 failure => return Err(failure.told(unsure())),
             }
+            tries += 1;
         }
         Err(port::Error::DidNotHappen(format!("other transactions were in the way {TRIES_MAX} times: {conflict}")))
     }
@@ -101,6 +114,7 @@ impl Inner {
         client: &ClientWrapper,
         commit: &Commit,
         lanes: &BTreeMap<Partition, Lane<'_>>,
+        resigned: &FxHashSet<Position>,
         sent: &AtomicBool,
     ) -> Result<Vec<Committed>, Failure> {
         let Base { standings, mut books, keys, firsts } = probe::begin(client, commit, lanes).await?;
@@ -116,11 +130,25 @@ impl Inner {
             return Err(Failure::NoTable { decisions, appointments });
         }
         let firsts = Needs::of(commit, &books, firsts).read(client, &mut books).await?;
-        let decided = decide(commit, lanes, books, keys, &firsts, calendar)?;
-        write::effects(client, &decided).await?;
-        let order = lanes.values().flat_map(|lane| lane.rows.iter().copied());
-        write::decisions_and_commit(client, commit, &decided, order, || sent.store(true, Ordering::Relaxed)).await?;
-        Ok(decided.answers)
+        // Rather now than amid the decisions, when many may be on their way to the server.
+        if let Some((at, by)) = held::first(commit, &books, |partition| lanes.contains_key(&partition), resigned) {
+            return Err(Failure::Held { at, by });
+        }
+        let mut deciding = Deciding {
+            answers: Vec::with_capacity(commit.decisions.len()),
+            places: Vec::with_capacity(commit.decisions.len()),
+            keys: keys.into_iter(),
+            commit,
+            lanes,
+            firsts,
+            calendar,
+            resigned,
+            books,
+        };
+        write::all(client, &mut deciding).await?;
+        sent.store(true, Ordering::Relaxed);
+        client.batch_execute("COMMIT").await?;
+        Ok(deciding.answers)
     }
 }
 
@@ -188,37 +216,35 @@ fn day_of(moment: Timestamp, last: &mut Option<(i64, Date)>) -> Date {
     }
 }
 
-/// Applies every decision to the books, in their order.
-fn decide(
-    commit: &Commit,
-    lanes: &BTreeMap<Partition, Lane<'_>>,
-    mut books: Books,
-    keys: Vec<i64>,
-    firsts: &FxHashMap<Position, First>,
-    calendar: Calendar,
-) -> Result<Decided, Failure> {
-    let mut effects = Effects { books: &mut books, keys: keys.into_iter() };
-    let mut answers: Vec<Committed> = Vec::with_capacity(commit.decisions.len());
-    let mut places: Vec<Filed> = Vec::with_capacity(commit.decisions.len());
-    for (decision, day) in commit.decisions.iter().zip(&calendar.days) {
+impl Deciding<'_> {
+    /// Applies the next decision to the books; `None` when all are.
+    pub(super) fn next(&mut self) -> Result<Option<(&Decision, &Committed, Filed)>, Failure> {
+        let index = self.answers.len();
+        let Some(decision) = self.commit.decisions.get(index) else { return Ok(None) };
         let (effect, first, mut appointment_day) = match decision.outcome {
             Outcome::Repeat { first } => {
-                let found = first_of(lanes, &answers, &places, firsts, decision, first)?;
-                let place = decision.command.as_ref().and_then(|command| effects.books.find(command.session_id()));
+                let found = first_of(self.lanes, &self.answers, &self.places, &self.firsts, decision, first)?;
+                let place = decision.command.as_ref().and_then(|command| self.books.find(command.session_id()));
                 let effect = Effect { outcome: found.outcome, place, changed: false, released: Vec::new() };
                 (effect, Some(found.repeats.unwrap_or(first)), found.appointment_day)
             }
-            _ => (effects.apply(decision)?, None, None),
+            _ => {
+                let is_final = |at, partition| self.resigned.contains(&at) || self.lanes.contains_key(&partition);
+                let mut effects = Effects { books: &mut self.books, keys: &mut self.keys, is_final: &is_final };
+                (effects.apply(decision)?, None, None)
+            }
         };
-        let known = effect.place.map(|place| effects.books.session(place));
+        let known = effect.place.map(|place| self.books.session(place));
         if effect.changed && matches!(effect.outcome, Outcome::Booked { .. }) {
             appointment_day = known.map(|known| known.state.session.day);
         }
-        places.push(Filed { day: *day, session_key: known.map(|known| known.key), appointment_day });
-        answers.push(Committed {
+        let filed =
+            Filed { day: self.calendar.days[index], session_key: known.map(|known| known.key), appointment_day };
+        self.places.push(filed);
+        self.answers.push(Committed {
             position: decision.position,
             logged_at: decision.logged_at,
-            decided_at: commit.decided_at,
+            decided_at: self.commit.decided_at,
             kind: kind(decision),
             ticket: decision.command.as_ref().and_then(Command::ticket),
             session_id: known.map(|known| known.state.session.session_id.clone()),
@@ -228,15 +254,30 @@ fn decide(
             session: known.filter(|_| effect.changed).map(|known| known.state.clone()),
             released: effect.released,
         });
+        Ok(self.answers.last().map(|answer| (decision, answer, filed)))
     }
-    let advanced = lanes.values().map(|lane| Advanced {
-        partition: lane.advance.partition,
-        next_offset: lane.advance.to.cast_signed(),
-        published_offset: lane.advance.published.cast_signed(),
-        day: calendar.newest.get(&lane.advance.partition).copied(),
-    });
-    let advanced = advanced.collect();
-    Ok(Decided { books, answers, places, advanced, new_days: calendar.new_days })
+
+    /// What was applied.
+    pub(super) fn decided(&self) -> impl Iterator<Item = (&Decision, &Committed, &Filed)> {
+        let rows = self.answers.iter().zip(&self.places);
+        self.commit.decisions.iter().zip(rows).map(|(decision, (answer, filed))| (decision, answer, filed))
+    }
+
+    /// How far the commit takes its partitions.
+    pub(super) fn advanced(&self) -> Vec<Advanced> {
+        let advanced = self.lanes.values().map(|lane| Advanced {
+            partition: lane.advance.partition,
+            next_offset: lane.advance.to.cast_signed(),
+            published_offset: lane.advance.published.cast_signed(),
+            day: self.calendar.newest.get(&lane.advance.partition).copied(),
+        });
+        advanced.collect()
+    }
+
+    /// The first decisions of partitions on days that are new to them.
+    pub(super) fn new_days(&self) -> &[(Position, Date)] {
+        &self.calendar.new_days
+    }
 }
 
 /// What the first record of a repeat's ticket says, in this commit or an earlier one. A record that dedup took for the first,

@@ -1,7 +1,7 @@
 //! What a PostgreSQL error lets the caller conclude.
 
 use jiff::civil::Date;
-use orderly_domain::port;
+use orderly_domain::{Position, port};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -17,6 +17,14 @@ pub(crate) enum Failure {
     /// Another node committed a row since this one looked, and it stands in the way.
     #[error("another node was faster")]
     Overtaken,
+    /// A patient who is given an appointment holds another one, of a partition that this commit is not about.
+    #[error("the patient of record {at} still holds the booking of record {by}")]
+    Held {
+        /// The booking that it stands in the way of.
+        at: Position,
+        /// The one that is held.
+        by: Position,
+    },
     /// There is no table for these days of decisions or appointments.
     #[error("a day has no table yet")]
     NoTable {
@@ -33,7 +41,7 @@ impl Failure {
         let error = match self {
             Self::Postgres(error) => error,
             Self::Overtaken => return true,
-            Self::Port(_) | Self::NoTable { .. } => return false,
+            Self::Port(_) | Self::Held { .. } | Self::NoTable { .. } => return false,
         };
         error.code().is_some_and(|code| {
             [
@@ -56,7 +64,9 @@ impl Failure {
         match self {
             Self::Port(error) => error,
             Self::Postgres(error) => sort(&error, unsure),
-            Self::Overtaken | Self::NoTable { .. } => port::Error::DidNotHappen(format!("{self}; try again")),
+            Self::Overtaken | Self::Held { .. } | Self::NoTable { .. } => {
+                port::Error::DidNotHappen(format!("{self}; try again"))
+            }
         }
     }
 
@@ -64,7 +74,7 @@ impl Failure {
     pub(crate) fn is_answer(&self) -> bool {
         match self {
             Self::Postgres(error) => error.as_db_error().is_some() && !error.is_closed(),
-            Self::Port(_) | Self::Overtaken | Self::NoTable { .. } => true,
+            Self::Port(_) | Self::Overtaken | Self::Held { .. } | Self::NoTable { .. } => true,
         }
     }
 }

@@ -13,7 +13,9 @@ mod commit;
 pub(crate) mod connections;
 mod copy;
 mod days;
+mod details;
 pub(crate) mod error;
+mod held;
 pub(crate) mod migrations;
 mod options;
 mod probe;
@@ -29,8 +31,11 @@ pub use options::Options;
 pub use service::Store;
 pub use turn::Turn;
 
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_retention.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_retention.sql"),
+    include_str!("migrations/0003_patient_details.sql"),
+];
 
 /// Where the schema's version is kept.
 const VERSIONS: &str = "schema_versions";

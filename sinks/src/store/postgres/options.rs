@@ -25,6 +25,12 @@ pub struct Options {
     pub idle_in_transaction_timeout: Duration,
     /// How long one try of a call takes altogether. It bounds what the server cannot: a server that was stopped.
     pub call_timeout: Duration,
+    /// How long a commit waits for an appointment of another node's partition that is in the way of one of its bookings. The
+    /// ledger gave the patient a new one, so the cancellation of the old one is mostly on its way from that node. After that,
+    /// everything is decided once more from a ledger that is restored, and should that not help, the booking is refused.
+    pub held_patience: Duration,
+    /// The same, while that node is at a commit: the store is slow then, and not the ledger wrong.
+    pub under_way_patience: Duration,
 }
 
 impl Options {
@@ -41,6 +47,8 @@ impl Options {
             statement_timeout: Duration::from_secs(10),
             idle_in_transaction_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(15),
+            held_patience: Duration::from_millis(500),
+            under_way_patience: Duration::from_secs(5),
         }
     }
 }
@@ -56,6 +64,8 @@ impl std::fmt::Debug for Options {
             .field("statement_timeout", &self.statement_timeout)
             .field("idle_in_transaction_timeout", &self.idle_in_transaction_timeout)
             .field("call_timeout", &self.call_timeout)
+            .field("held_patience", &self.held_patience)
+            .field("under_way_patience", &self.under_way_patience)
             .finish_non_exhaustive()
     }
 }

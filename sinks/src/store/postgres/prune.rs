@@ -41,6 +41,7 @@ async fn forget(client: &ClientWrapper, before: Date, below: &[(Partition, Offse
         client.batch_execute(&forget_tickets).await?;
         drop_table(client, Daily::Appointments, &table, attached).await?;
     }
+    client.execute("DELETE FROM patient_details WHERE day < $1", &[&before]).await?;
     let plan = Plan::of(client, before, below).await?;
     plan.forget_rows(client).await?;
     for (table, attached) in days(client, Daily::Decisions, |day| day < before && !plan.held.contains(&day)).await? {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use orderly_domain::inventory::Snapshot;
 use orderly_domain::port::store::{
-    Appointment, Claim, Commit, Committed, DecisionRow, PolicyVersion, Progress, SeenTicket, SessionState,
+    Appointment, Claim, Commit, Committed, DecisionRow, Details, PolicyVersion, Progress, SeenTicket, SessionState,
 };
 use orderly_domain::port::{self, Result};
 use orderly_domain::{Fence, Offset, Partition, Position, SessionId, Timestamp};
@@ -16,7 +16,8 @@ use prometheus::Registry;
 use super::connections::Connections;
 use super::days::Days;
 use super::error::Failure;
-use super::{MIGRATIONS, Options, migrations, progress, prune, reads};
+use super::held::{Memory, Patience};
+use super::{MIGRATIONS, Options, details, migrations, progress, prune, reads};
 use crate::store::metrics::{self, Metrics};
 
 /// The store in PostgreSQL.
@@ -33,6 +34,9 @@ pub(super) struct Inner {
     replica: Option<Connections>,
     pub(super) days: Arc<Days>,
     pub(super) metrics: Metrics,
+    pub(super) held: metrics::Held,
+    pub(super) patience: Patience,
+    pub(super) memory: Memory,
 }
 
 impl Store {
@@ -50,7 +54,11 @@ impl Store {
         let replica = options.read_url.as_deref();
         let replica =
             replica.map(|url| Connections::new(url, options.readers, &options, waiting.clone())).transpose()?;
-        let inner = Arc::new(Inner { writers, readers, replica, days: Arc::default(), metrics });
+        let held = metrics::Held::new().map_err(metrics::unregistered)?;
+        let patience = Patience { held: options.held_patience, under_way: options.under_way_patience };
+        let days = Arc::default();
+        let inner =
+            Arc::new(Inner { writers, readers, replica, days, metrics, held, patience, memory: Memory::default() });
         let migrating = Arc::clone(&inner);
         finish(async move {
             let lease = migrating.writers.lease().await?;
@@ -62,6 +70,7 @@ impl Store {
         })
         .await?;
         inner.metrics.register(registry).map_err(metrics::unregistered)?;
+        inner.held.register(registry).map_err(metrics::unregistered)?;
         Ok(Self { inner })
     }
 }
@@ -113,7 +122,9 @@ macro_rules! write {
 impl port::Store for Store {
     async fn claim(&self, partitions: &[Partition], owner: &str) -> Result<Vec<Claim>> {
         let (partitions, owner) = (partitions.to_vec(), owner.to_owned());
-        write!(self, |client| progress::claim(client, &partitions, &owner))
+        let claims = write!(self, |client| progress::claim(client, &partitions, &owner))?;
+        self.inner.memory.claimed(&claims);
+        Ok(claims)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>> {
@@ -169,6 +180,20 @@ impl port::Store for Store {
     async fn appointments(&self, session_id: &SessionId) -> Result<Vec<Appointment>> {
         let session_id = session_id.clone();
         read!(self.readers, |client| reads::appointments(client, &session_id))
+    }
+
+    async fn details(&self, of: &[Position]) -> Result<Vec<Details>> {
+        let of = of.to_vec();
+        read!(self.readers, |client| details::of(client, &of))
+    }
+
+    async fn details_after(&self, after: Option<Position>, rows_max: usize) -> Result<Vec<Details>> {
+        read!(self.readers, |client| details::after(client, after, rows_max))
+    }
+
+    async fn reseal(&self, details: &[Details]) -> Result<u64> {
+        let details = details.to_vec();
+        write!(self, |client| details::reseal(client, &details))
     }
 
     async fn progress(&self) -> Result<Vec<Progress>> {

@@ -5,16 +5,17 @@ use std::pin::pin;
 use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
 use futures::SinkExt as _;
-use futures::future::{try_join, try_join5};
+use futures::future::{try_join, try_join3, try_join5};
 use jiff::civil::{Date, Time};
-use orderly_domain::port::store::{Commit, Committed};
-use orderly_domain::{Command, Partition, Position};
+use orderly_domain::port::store::Committed;
+use orderly_domain::{Command, Decision, Partition, Position};
 use tokio_postgres::Statement;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::books::{Fate, Holding};
-use super::commit::Decided;
+use super::commit::{Deciding, Filed};
 use super::copy::Rows;
+use super::details;
 use super::error::Failure;
 use super::rows::Known;
 use crate::store::codes;
@@ -29,24 +30,65 @@ pub(super) struct Advanced {
     pub(super) day: Option<Date>,
 }
 
+/// What a commit's sets are written with; prepared before the first row is sent, since nothing else goes over a connection
+/// while it copies.
+struct Statements {
+    copy_decisions: Statement,
+    upsert_sessions: Statement,
+    end_holdings: Statement,
+    insert_holdings: Statement,
+    insert_tickets: Statement,
+    advance: Statement,
+    insert_days: Statement,
+}
+
+impl Statements {
+    async fn prepare(client: &ClientWrapper) -> Result<Self, Failure> {
+        Ok(Self {
+            copy_decisions: client.prepare_cached(COPY_DECISIONS).await?,
+            upsert_sessions: client.prepare_cached(UPSERT_SESSIONS).await?,
+            end_holdings: client.prepare_cached(END_HOLDINGS).await?,
+            insert_holdings: client.prepare_cached(INSERT_HOLDINGS).await?,
+            insert_tickets: client.prepare_cached(INSERT_TICKETS).await?,
+            advance: client.prepare_cached(ADVANCE).await?,
+            insert_days: client.prepare_cached(INSERT_DAYS).await?,
+        })
+    }
+}
+
+/// Writes the decisions, each as soon as it is applied, and then their effects. When this returns, all is there to be
+/// committed.
+pub(super) async fn all(client: &ClientWrapper, deciding: &mut Deciding<'_>) -> Result<(), Failure> {
+    let statements = Statements::prepare(client).await?;
+    let mut sink = pin!(client.copy_in::<_, Bytes>(&statements.copy_decisions).await?);
+    let mut rows = Rows::new(&DECISION_TYPES);
+    while let Some((decision, answer, filed)) = deciding.next()? {
+        if let Some(piece) = push(&mut rows, decision, answer, filed)? {
+            sink.feed(piece).await?;
+        }
+    }
+    sink.feed(rows.end()).await?;
+    try_join(async { Ok(sink.finish().await.map(drop)?) }, effects(client, &statements, deciding)).await?;
+    Ok(())
+}
+
 /// Writes everything but the decisions. All is sent at once, in this order: a number that is freed may be taken again.
-pub(super) async fn effects(client: &ClientWrapper, decided: &Decided) -> Result<(), Failure> {
-    let (sessions, ended, made) =
-        (decided.books.changed_sessions(), decided.books.holdings(Fate::Changed), decided.books.holdings(Fate::Made));
-    let upsert_sessions = client.prepare_cached(UPSERT_SESSIONS).await?;
-    let end_holdings = client.prepare_cached(END_HOLDINGS).await?;
-    let insert_holdings = client.prepare_cached(INSERT_HOLDINGS).await?;
-    let insert_tickets = client.prepare_cached(INSERT_TICKETS).await?;
-    let advance = client.prepare_cached(ADVANCE).await?;
-    let insert_days = client.prepare_cached(INSERT_DAYS).await?;
+async fn effects(client: &ClientWrapper, statements: &Statements, deciding: &Deciding<'_>) -> Result<(), Failure> {
+    let (sessions, ended, made) = (
+        deciding.books.changed_sessions(),
+        deciding.books.holdings(Fate::Changed),
+        deciding.books.holdings(Fate::Made),
+    );
+    let advanced = deciding.advanced();
     try_join5(
-        write_sessions(client, &upsert_sessions, &sessions),
-        write_ended(client, &end_holdings, &ended),
-        write_made(client, &insert_holdings, &made),
-        write_tickets(client, &insert_tickets, &made),
-        try_join(
-            write_advances(client, &advance, &decided.advanced),
-            write_days(client, &insert_days, &decided.new_days),
+        write_sessions(client, &statements.upsert_sessions, &sessions),
+        write_ended(client, &statements.end_holdings, &ended),
+        write_made(client, &statements.insert_holdings, &made),
+        write_tickets(client, &statements.insert_tickets, &made),
+        try_join3(
+            write_advances(client, &statements.advance, &advanced),
+            write_days(client, &statements.insert_days, deciding.new_days()),
+            details::write(client, deciding, &ended),
         ),
     )
     .await?;
@@ -259,45 +301,30 @@ const DECISION_TYPES: [Type; 15] = [
     Type::BOOL,
 ];
 
-/// Sends the decisions, in the order of partitions and offsets, and then calls `before_commit` and commits. When the answer
-/// tells of the decisions that they failed, the `COMMIT` behind them did nothing.
-pub(super) async fn decisions_and_commit(
-    client: &ClientWrapper,
-    commit: &Commit,
-    decided: &Decided,
-    order: impl Iterator<Item = usize>,
-    before_commit: impl FnOnce(),
-) -> Result<(), Failure> {
-    let copy = client.prepare_cached(COPY_DECISIONS).await?;
-    let mut sink = pin!(client.copy_in::<_, Bytes>(&copy).await?);
-    let mut rows = Rows::new(&DECISION_TYPES);
-    for index in order {
-        let (decision, answer, place) = (&commit.decisions[index], &decided.answers[index], &decided.places[index]);
-        let Committed { position, outcome, .. } = answer;
-        let patient = decision.command.as_ref().and_then(Command::patient_id).map(|patient| patient.as_str());
-        let full = rows.push([
-            &i32::from(position.partition),
-            &place.day,
-            &position.offset.cast_signed(),
-            &answer.logged_at.as_micros(),
-            &answer.decided_at.as_micros(),
-            &i16::from(codes::kind(answer.kind)),
-            &codes::outcome(*outcome).map(i16::from),
-            &outcome.reason().map(|reason| i16::from(codes::reason(reason))),
-            &outcome.number().map(u32::cast_signed),
-            &answer.ticket.as_ref().map(|ticket| &ticket.as_bytes()[..]),
-            &place.session_key,
-            &patient,
-            &answer.first.map(u64::cast_signed),
-            &place.appointment_day,
-            &answer.corrected,
-        ])?;
-        if let Some(piece) = full {
-            sink.feed(piece).await?;
-        }
-    }
-    sink.feed(rows.end()).await?;
-    before_commit();
-    try_join(sink.finish(), client.batch_execute("COMMIT")).await?;
-    Ok(())
+/// Adds a decision's row, and gives what is to be sent when that is enough.
+fn push(
+    rows: &mut Rows<'_, 15>,
+    decision: &Decision,
+    answer: &Committed,
+    filed: Filed,
+) -> Result<Option<Bytes>, Failure> {
+    let Committed { position, outcome, .. } = answer;
+    let patient = decision.command.as_ref().and_then(Command::patient_id).map(|patient| patient.as_str());
+    rows.push([
+        &i32::from(position.partition),
+        &filed.day,
+        &position.offset.cast_signed(),
+        &answer.logged_at.as_micros(),
+        &answer.decided_at.as_micros(),
+        &i16::from(codes::kind(answer.kind)),
+        &codes::outcome(*outcome).map(i16::from),
+        &outcome.reason().map(|reason| i16::from(codes::reason(reason))),
+        &outcome.number().map(u32::cast_signed),
+        &answer.ticket.as_ref().map(|ticket| &ticket.as_bytes()[..]),
+        &filed.session_key,
+        &patient,
+        &answer.first.map(u64::cast_signed),
+        &filed.appointment_day,
+        &answer.corrected,
+    ])
 }

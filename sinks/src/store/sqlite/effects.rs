@@ -6,6 +6,7 @@ use orderly_domain::port::store::{AppointmentStatus, SessionState};
 use orderly_domain::{Book, Cancel, Command, Decision, Outcome, Position, Reason, Session, SessionRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::details;
 use super::sessions::{Place, Sessions};
 use crate::sqlite::Failure;
 use crate::store::codes;
@@ -105,6 +106,7 @@ impl Effects<'_> {
         if rows == 0 {
             return Ok(Made::Refused(self.conflict(book, scope.as_deref())?.unwrap_or(Reason::SoldOut)));
         }
+        details::keep(self.connection, at, book)?;
         self.sessions.change(place, at).booked += 1;
         Ok(Made::Changed { place, released: Vec::new() })
     }
@@ -151,6 +153,7 @@ impl Effects<'_> {
             booked_at.partition,
             booked_at.offset.cast_signed(),
         ])?;
+        details::forget(self.connection, booked_at)?;
         self.sessions.change(place, at).booked -= 1;
         Ok(Made::Changed { place, released: vec![booked_at] })
     }

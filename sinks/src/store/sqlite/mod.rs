@@ -5,6 +5,7 @@
 //! `migrations/0001_first.sql`.
 
 mod commit;
+mod details;
 mod effects;
 mod options;
 mod prune;
@@ -19,5 +20,8 @@ pub use service::Store;
 /// The file's name in the data folder.
 pub const FILE: &str = "store.sqlite";
 
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_retention.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_retention.sql"),
+    include_str!("migrations/0003_patient_details.sql"),
+];

@@ -71,12 +71,17 @@ impl Writes {
         Ok(())
     }
 
-    /// Deletes the appointments of sessions.
+    /// Deletes the appointments of sessions, and what was given of their patients.
     pub(super) fn forget_appointments(&mut self, sessions: &[i64]) -> Result<(), Failure> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for session in sessions {
             // Two statements, because each of the two indexes holds one kind.
             for which in ["status = 0", "status <> 0"] {
+                let details = format!(
+                    "DELETE FROM patient_details WHERE (partition, log_offset) IN \
+                     (SELECT partition, log_offset FROM appointments WHERE session_key = ? AND {which})"
+                );
+                transaction.prepare_cached(&details)?.execute([session])?;
                 let delete = format!("DELETE FROM appointments WHERE session_key = ? AND {which}");
                 transaction.prepare_cached(&delete)?.execute([session])?;
             }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use orderly_domain::inventory::Snapshot;
 use orderly_domain::port::store::{
-    Appointment, Claim, Commit, Committed, DecisionRow, PolicyVersion, Progress, SeenTicket, SessionState,
+    Appointment, Claim, Commit, Committed, DecisionRow, Details, PolicyVersion, Progress, SeenTicket, SessionState,
 };
 use orderly_domain::port::{self, Result};
 use orderly_domain::{Fence, Offset, Partition, Position, SessionId, Timestamp};
@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::sessions::Sessions;
 use super::writes::Writes;
-use super::{FILE, MIGRATIONS, Options, prune, reads};
+use super::{FILE, MIGRATIONS, Options, details, prune, reads};
 use crate::sqlite::{self, Checkpointer, Durability, Failure, Readers, Writer};
 use crate::store::metrics::{self, Metrics};
 
@@ -127,6 +127,20 @@ impl port::Store for Store {
     async fn appointments(&self, session_id: &SessionId) -> Result<Vec<Appointment>> {
         let session_id = session_id.clone();
         self.read(move |connection| reads::appointments(connection, &session_id)).await
+    }
+
+    async fn details(&self, of: &[Position]) -> Result<Vec<Details>> {
+        let of = of.to_vec();
+        self.read(move |connection| details::of(connection, &of)).await
+    }
+
+    async fn details_after(&self, after: Option<Position>, rows_max: usize) -> Result<Vec<Details>> {
+        self.read(move |connection| details::after(connection, after, rows_max)).await
+    }
+
+    async fn reseal(&self, details: &[Details]) -> Result<u64> {
+        let details = details.to_vec();
+        self.write(move |writes| writes.reseal(&details)).await
     }
 
     async fn progress(&self) -> Result<Vec<Progress>> {

@@ -3,6 +3,7 @@
 mod chdb;
 mod engine;
 mod faults;
+mod queries;
 mod random;
 
 use std::path::{Path, PathBuf};

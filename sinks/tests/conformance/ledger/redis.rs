@@ -1,5 +1,6 @@
 //! The ledger in Redis, on a server and on a cluster.
 
+use orderly_domain::personal::Pseudonyms;
 use orderly_domain::port;
 use orderly_sinks::ledger::redis::{Ledger as Redis, Options};
 use prometheus::Registry;
@@ -15,7 +16,11 @@ fn options(urls: Vec<String>) -> Options {
 }
 
 async fn open(options: Options) -> Redis {
-    Redis::open(options, &Registry::new()).await.expect("it can be opened")
+    Redis::open(options, pseudonyms(), &Registry::new()).await.expect("it can be opened")
+}
+
+fn pseudonyms() -> Pseudonyms {
+    Pseudonyms::new(&[7; 32]).expect("long enough")
 }
 
 super::suite!(open(options(vec![shared().url()])).await);

@@ -427,3 +427,30 @@ async fn an_import_is_refused_out_of_order() {
     import.add(&[record(0, 1, 5), record(1, 2, 10)]).expect("what failed left nothing");
     assert!(matches!(Import::begin(folder.path(), PARTITIONS), Err(Error::DidNotHappen(_))), "one at a time");
 }
+
+/// The pipeline's reader is handed what was just written, and reads the file when it was left behind or lost its place to
+/// another: either way it gets every record once, in order.
+#[tokio::test]
+async fn a_reader_that_follows_gets_every_record_once() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let log = open(folder.path(), options()).expect("it can be opened");
+    let mut acknowledged = fill(&log, 40).await;
+    let mut reader = assigned(&log).await;
+    reader.seek(&starts(&log.extents().await.expect("it can be read"))).await.expect("the starts are there");
+    let mut records = take(&mut *reader, 40).await;
+    // More than are kept for it come in the third round, and another reader takes its place in the fifth.
+    for (round, count) in [30, 1, 10_000, 50, 60, 70].into_iter().enumerate() {
+        acknowledged.extend(fill(&log, count).await);
+        if round == 4 {
+            assert_eq!(read_all(&log).await.len(), acknowledged.len());
+        }
+        records.extend(take(&mut *reader, count).await);
+    }
+    assert_gap_free(&records, &(0..PARTITIONS).map(|partition| (partition, 0)).collect::<Vec<_>>());
+    assert_in_order(&records);
+    assert_acknowledged(&records, &acknowledged);
+    // What it has not fetched yet is there again after it was sent back.
+    acknowledged.extend(fill(&log, 20).await);
+    reader.seek(&starts(&log.extents().await.expect("it can be read"))).await.expect("the starts are there");
+    assert_acknowledged(&take(&mut *reader, acknowledged.len()).await, &acknowledged);
+}

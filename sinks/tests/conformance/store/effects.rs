@@ -62,7 +62,9 @@ pub(crate) async fn has_the_last_word_on_bookings(place: &impl Place) {
         (1, book(9, 1, 3), booked(1), booked(1)),
         (1, book(10, 1, 3), booked(2), booked(2)),
     ] {
-        let answer = owner.one(partition, command.clone(), decided).await;
+        owner.decide(partition, command.clone(), decided);
+        let commit = owner.take();
+        let answer = insist(&*owner.store, &commit).await.pop().unwrap();
         assert_eq!((answer.outcome, answer.corrected), (kept, kept != decided), "{command:?}");
         assert_eq!(answer.session.is_some(), kept == decided);
         let row = owner.store.decision(answer.position).await.unwrap().unwrap();
@@ -70,7 +72,8 @@ pub(crate) async fn has_the_last_word_on_bookings(place: &impl Place) {
     }
     let mut foreign = reference(0);
     foreign.doctor_id = "somebody else".parse().unwrap();
-    let foreign = Command::Book(Book { ticket: ticket(20), patient_id: "p".parse().unwrap(), session: foreign });
+    let foreign =
+        Command::Book(Book { ticket: ticket(20), patient_id: "p".parse().unwrap(), session: foreign, details: None });
     assert_eq!(owner.one(0, foreign, booked(2)).await.outcome, rejected(Reason::UnknownSession));
     owner.one(0, close(0), Outcome::Applied).await;
     assert_eq!(owner.one(0, book(21, 21, 0), booked(1)).await.outcome, rejected(Reason::SessionClosed));

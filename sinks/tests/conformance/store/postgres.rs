@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use orderly_domain::port::Turn as _;
 use orderly_sinks::store::postgres::{Options, Store as Sql, Turn};
@@ -53,7 +54,9 @@ impl Schema {
     }
 
     fn options(&self) -> Options {
-        Options { writers: 2, readers: 2, ..Options::new(&self.url) }
+        // Nobody is about to cancel anything here, but for the test of just that.
+        let held_patience = Duration::from_millis(20);
+        Options { writers: 2, readers: 2, held_patience, ..Options::new(&self.url) }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -86,7 +89,7 @@ super::suite!(Schema::new(&SERVER));
 /// Asks until the answer is yes; each question is a round trip.
 async fn until(shell: &Client, question: &str) {
     let asking = async { while !shell.query_one(question, &[]).await.unwrap().get::<_, bool>(0) {} };
-    tokio::time::timeout(std::time::Duration::from_secs(60), asking).await.expect(question);
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect(question);
 }
 
 fn did_not_happen<T: std::fmt::Debug>(answer: &port::Result<T>) {
@@ -108,7 +111,8 @@ async fn nodes_that_want_the_same_patients_share_them() {
         for patient in patients.clone().rev() {
             two.decide(1, book(patient + 100, patient, 1), booked(u32::from(patient) + 1));
         }
-        let (first, second) = tokio::join!(one.commit(), two.commit());
+        let (first, second) = (one.take(), two.take());
+        let (first, second) = tokio::join!(insist(&*one.store, &first), insist(&*two.store, &second));
         for (patient, (first, second)) in patients.zip(first.iter().zip(second.iter().rev())) {
             let mut outcomes = [first.outcome, second.outcome];
             outcomes.sort_by_key(|outcome| outcome.reason());
@@ -118,6 +122,138 @@ async fn nodes_that_want_the_same_patients_share_them() {
     }
     let held: u32 = one.store.sessions(DAY).await.unwrap().iter().map(|state| state.booked).sum();
     assert_eq!(held, 100);
+}
+
+/// The ledger knows of a cancellation before it is committed, and gives the patient another appointment, on another node.
+#[tokio::test]
+async fn a_booking_waits_for_the_cancellation_that_made_room_for_it() {
+    let schema = Schema::new(&SERVER);
+    let mut one = Owner::claim(schema.open().await, &[0]).await;
+    let registry = Registry::new();
+    let patient = Options { held_patience: Duration::from_secs(60), ..schema.options() };
+    let mut two = Owner::claim(Arc::new(Sql::open(patient, &registry).await.unwrap()), &[1]).await;
+    one.one(0, open(0, 3), Outcome::Applied).await;
+    two.one(1, open(1, 3), Outcome::Applied).await;
+    one.one(0, book(1, 7, 0), booked(1)).await;
+
+    two.decide(1, book(2, 7, 1), booked(1));
+    let commit = two.take();
+    let store = Arc::clone(&two.store);
+    let waiting = tokio::spawn(async move { store.commit(&commit).await });
+    waits_for_a_cancellation(&registry).await;
+    let cancelled_at = one.one(0, cancel(1, 7, 0), cancelled(1)).await;
+    assert_eq!(cancelled_at.outcome, cancelled(1));
+    let answer = waiting.await.unwrap().unwrap().pop().unwrap();
+    assert_eq!((answer.outcome, answer.corrected), (booked(1), false));
+}
+
+/// Waits until a commit does.
+async fn waits_for_a_cancellation(registry: &Registry) {
+    let waits = async {
+        while counted(registry, "orderly_store_held_total") == 0.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waits).await.expect("the booking waits");
+}
+
+/// What a counter stands at.
+fn counted(registry: &Registry, name: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name).expect("it is registered");
+    family.get_metric()[0].get_counter().get_value()
+}
+
+/// Nobody else can cancel what this process decides: its commits follow one another, and this is the next.
+#[tokio::test]
+async fn a_booking_does_not_wait_for_its_own_process() {
+    let schema = Schema::new(&SERVER);
+    schema.create().await;
+    let registry = Registry::new();
+    let endless = Options { held_patience: Duration::from_secs(3_600), ..schema.options() };
+    let mut owner = Owner::claim(Arc::new(Sql::open(endless, &registry).await.unwrap()), &[0, 1]).await;
+    owner.decide(0, open(0, 3), Outcome::Applied);
+    owner.decide(1, open(1, 3), Outcome::Applied);
+    owner.commit().await;
+    owner.one(0, book(1, 7, 0), booked(1)).await;
+    owner.decide(1, book(2, 7, 1), booked(1));
+    let commit = owner.take();
+    let sent_back = owner.store.commit(&commit).await;
+    assert!(matches!(sent_back, Err(port::Error::Lost(_))), "{sent_back:?}");
+    let answer = owner.store.commit(&commit).await.unwrap().pop().unwrap();
+    assert_eq!((answer.outcome, answer.corrected), (rejected(Reason::AlreadyBooked), true));
+    assert_eq!(counted(&registry, "orderly_store_gave_up_total"), 1.0);
+}
+
+/// A booking that is refused in the end takes no other one with it: that has the same second chance.
+#[tokio::test]
+async fn every_booking_that_waited_in_vain_is_decided_once_more() {
+    let schema = Schema::new(&SERVER);
+    let mut one = Owner::claim(schema.open().await, &[0]).await;
+    let mut two = Owner::claim(schema.open().await, &[1]).await;
+    one.one(0, open(0, 3), Outcome::Applied).await;
+    two.one(1, open(1, 3), Outcome::Applied).await;
+    one.decide(0, book(1, 7, 0), booked(1));
+    one.decide(0, book(2, 8, 0), booked(2));
+    one.commit().await;
+    two.decide(1, book(3, 7, 1), booked(1));
+    two.decide(1, book(4, 8, 1), booked(2));
+    let commit = two.take();
+    for round in 0..2 {
+        let sent_back = two.store.commit(&commit).await;
+        assert!(matches!(sent_back, Err(port::Error::Lost(_))), "round {round}: {sent_back:?}");
+    }
+    let answers = two.store.commit(&commit).await.unwrap();
+    for answer in answers {
+        assert_eq!((answer.outcome, answer.corrected), (rejected(Reason::AlreadyBooked), true));
+    }
+}
+
+/// While the other node commits, it is waited for: its store is slow, and not the ledger wrong.
+#[tokio::test]
+async fn a_commit_that_is_under_way_is_waited_for() {
+    let schema = Schema::new(&SERVER);
+    let mut one = Owner::claim(schema.open().await, &[0]).await;
+    let registry = Registry::new();
+    let (held_patience, under_way_patience) = (Duration::ZERO, Duration::from_secs(3_600));
+    let options = Options { held_patience, under_way_patience, ..schema.options() };
+    let mut two = Owner::claim(Arc::new(Sql::open(options, &registry).await.unwrap()), &[1]).await;
+    one.one(0, open(0, 3), Outcome::Applied).await;
+    two.one(1, open(1, 3), Outcome::Applied).await;
+    one.one(0, book(1, 7, 0), booked(1)).await;
+
+    let slow = shell(&schema.url).await;
+    slow.batch_execute("BEGIN; SELECT FROM partitions WHERE partition = 0 FOR UPDATE; DELETE FROM appointments")
+        .await
+        .unwrap();
+    two.decide(1, book(2, 7, 1), booked(1));
+    let commit = two.take();
+    let store = Arc::clone(&two.store);
+    let waiting = tokio::spawn(async move { store.commit(&commit).await });
+    waits_for_a_cancellation(&registry).await;
+    slow.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap()[0].outcome, booked(1));
+}
+
+/// When nobody cancels it, everything is decided once more from a restored ledger; only if that does not help, the booking
+/// is refused.
+#[tokio::test]
+async fn a_booking_that_waited_in_vain_is_decided_once_more() {
+    let schema = Schema::new(&SERVER);
+    let mut one = Owner::claim(schema.open().await, &[0]).await;
+    let mut two = Owner::claim(schema.open().await, &[1]).await;
+    one.one(0, open(0, 3), Outcome::Applied).await;
+    two.one(1, open(1, 3), Outcome::Applied).await;
+    one.one(0, book(1, 7, 0), booked(1)).await;
+    two.decide(1, book(2, 7, 1), booked(1));
+    two.decide(1, book(3, 8, 1), booked(2));
+    let commit = two.take();
+    let sent_back = two.store.commit(&commit).await;
+    assert!(matches!(sent_back, Err(port::Error::Lost(_))), "{sent_back:?}");
+    assert!(two.store.decisions(1, 1, 9).await.unwrap().is_empty(), "nothing of it is there");
+    let answers = two.store.commit(&commit).await.unwrap();
+    assert_eq!((answers[0].outcome, answers[0].corrected), (rejected(Reason::AlreadyBooked), true));
+    assert_eq!((answers[1].outcome, answers[1].corrected), (booked(2), false));
 }
 
 #[tokio::test]
@@ -146,11 +282,11 @@ async fn a_booking_that_loses_while_it_is_written_is_refused() {
         owner.decide(0, book(number, number, 0), booked(u32::from(number)));
         let commit = owner.take();
         let store = Arc::clone(&owner.store);
-        let task = tokio::spawn(async move { store.commit(&commit).await });
+        let task = tokio::spawn(async move { insist(&*store, &commit).await });
         let waits = format!("SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid)))");
         until(&watch, &waits).await;
         other_node.batch_execute("COMMIT").await.unwrap();
-        let answer = task.await.unwrap().unwrap().pop().unwrap();
+        let answer = task.await.unwrap().pop().unwrap();
         assert_eq!((answer.outcome, answer.corrected), (rejected(reason), true));
     }
 }
@@ -231,7 +367,7 @@ async fn a_full_disk_changes_nothing() {
 async fn what_another_program_holds_is_not_waited_for_for_ever() {
     let schema = Schema::new(&SERVER);
     let mut owner = Owner::claim(schema.open().await, &[0]).await;
-    let options = Options { lock_timeout: std::time::Duration::from_millis(50), ..schema.options() };
+    let options = Options { lock_timeout: Duration::from_millis(50), ..schema.options() };
     let hasty = Sql::open(options, &Registry::new()).await.unwrap();
     let other = shell(&schema.url).await;
     other.batch_execute("BEGIN; SELECT * FROM partitions FOR UPDATE").await.unwrap();
@@ -443,7 +579,7 @@ async fn a_server_that_stands_still_is_not_waited_for_for_ever() {
     let (_dir, server) = server();
     let schema = Schema::new(&server);
     drop(schema.open().await);
-    let short = std::time::Duration::from_millis(300);
+    let short = Duration::from_millis(300);
     let options = Options { call_timeout: short, connect_timeout: short, ..schema.options() };
     let store = Arc::new(Sql::open(options, &Registry::new()).await.unwrap());
     let mut owner = Owner::claim(store, &[0]).await;

@@ -1,4 +1,5 @@
--- booked_again are bookings of a number that had been booked before; cancel_rate is of the bookings.
+-- booked_again are bookings of a number that had been booked before; cancel_rate is of the bookings of that
+-- time, and passes 1 when older ones are given back.
 WITH
 asked AS (
     SELECT * FROM decisions

@@ -7,7 +7,7 @@ asked AS (
 ),
 -- The bare columns come from the row that has the maximum: the newest.
 capacities AS (
-    SELECT {dimension}, session_id, capacity, MAX(logged_at_ms) FROM asked GROUP BY session_id
+    SELECT {dimension}, session_id, capacity, MAX(log_offset) FROM asked GROUP BY session_id
 ),
 totals AS (
     SELECT {dimension}, COUNT(*) AS sessions, SUM(capacity) AS capacity FROM capacities GROUP BY {dimension}

@@ -7,7 +7,7 @@ asked AS (
 ),
 -- The bare columns come from the row that has the maximum: the newest.
 newest AS (
-    SELECT session_id, doctor_id, department, campus, day, capacity, release_at_ms, MAX(logged_at_ms)
+    SELECT session_id, doctor_id, department, campus, day, capacity, release_at_ms, MAX(log_offset)
     FROM asked GROUP BY session_id
 ),
 full AS (

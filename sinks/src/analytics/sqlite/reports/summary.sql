@@ -5,7 +5,7 @@ asked AS (
 ),
 -- The bare column capacity comes from the row that has the maximum: the newest.
 capacities AS (
-    SELECT session_id, capacity, MAX(logged_at_ms) FROM asked WHERE capacity IS NOT NULL GROUP BY session_id
+    SELECT session_id, capacity, MAX(log_offset) FROM asked WHERE capacity IS NOT NULL GROUP BY session_id
 ),
 filled AS (
     SELECT COUNT(*) AS numbers FROM (

@@ -100,5 +100,6 @@ fn row_of(position: Position, at: u64, session: &Session, chance: &mut Chance) -
         row.session_id = Some(format!("gone-{}", chance.below(3)).parse().unwrap());
     }
     row.repeat = chance.one_in(6);
+    row.patient = (!chance.one_in(8)).then(|| format!("p{}", chance.below(4)));
     row
 }

@@ -122,14 +122,14 @@ async fn says_that_nobody_is_there() {
     assert!(matches!(lost, Err(port::Error::MayHaveHappened(_) | port::Error::DidNotHappen(_))), "{lost:?}");
     let refused = ask_under(&ledger, 1, &book(2, 2, 0)).await;
     assert!(matches!(refused, Err(port::Error::DidNotHappen(_))), "{refused:?}");
-    let refused = Redis::open(options, &Registry::new()).await;
+    let refused = Redis::open(options, pseudonyms(), &Registry::new()).await;
     assert!(matches!(refused, Err(port::Error::DidNotHappen(_))));
 }
 
 #[tokio::test]
 async fn refuses_a_server_that_throws_keys_away() {
     let redis = own(Server { config: vec![("maxmemory-policy".into(), "allkeys-lru".into())], ..Server::default() });
-    let refused = Redis::open(options(vec![redis.server.url()]), &Registry::new()).await;
+    let refused = Redis::open(options(vec![redis.server.url()]), pseudonyms(), &Registry::new()).await;
     let Err(port::Error::DidNotHappen(text)) = refused else { panic!("it was opened") };
     assert!(text.contains("allkeys-lru") && text.contains("CONFIG SET maxmemory-policy noeviction"), "{text}");
     redis.server.ask("CONFIG SET maxmemory-policy noeviction").unwrap();

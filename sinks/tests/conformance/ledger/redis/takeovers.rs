@@ -81,7 +81,7 @@ async fn owners_share_a_departments_day() {
     other.restore(vec![(8, snapshot(1, 5, 0))]).await.unwrap();
     assert_eq!(ask_under(&one, 3, &book(1, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
     assert_eq!(ask_under(&other, 8, &book(2, 1, 1)).await.unwrap(), Outcome::Rejected(Reason::AlreadyBooked));
-    let Command::Book(Book { ticket, patient_id, session }) = book(1, 1, 0) else { unreachable!() };
+    let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 0) else { unreachable!() };
     let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
     assert_eq!(ask_under(&one, 3, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
     assert_eq!(ask_under(&other, 8, &book(2, 1, 1)).await.unwrap(), Outcome::Booked { number: 1 });
@@ -122,7 +122,7 @@ async fn an_owner_knows_what_the_ledger_lost_of_its_neighbours() {
         is_lost(&ask_under(&other, 8, &book(3, 3, 1)).await);
         other.restore(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
         one.lend(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
-        let Command::Book(Book { ticket, patient_id, session }) = book(1, 1, 1) else { unreachable!() };
+        let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 1) else { unreachable!() };
         let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
         assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
         assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Asks a real server what its description of the API allows, and what it forbids, and holds every answer against the
+# description: no fault of the server, no status, content type or body that is not described (schemathesis).
+#   EXAMPLES  how many an operation (200)
+#   SEED      draws others (1)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=bench/server.sh
+source bench/server.sh
+
+tools=$(python_tools schemathesis bench/contract/requirements.txt) || fail "schemathesis could not be fetched; above is why."
+cargo build --workspace --quiet --bin orderly
+data=${DATA:-.dev/contract}
+port=$(choose_port free)
+export ORDERLY_URL=http://127.0.0.1:$port
+# Streams end soon, so that they are read to their end; and no limit stands before what is to be tried.
+export ORDERLY_INGRESS__STREAM_MAX_MS=100
+mkdir -p "${data%/*}"
+printf '[limits]\n' >"$data.policy.toml"
+orderly=$target/debug/orderly start_server "$data" "$port" --demo --policy "$data.policy.toml"
+
+ask() {
+  PYTHONPATH=$PWD/bench/contract SCHEMATHESIS_HOOKS=hooks HYPOTHESIS_STORAGE_DIRECTORY=$data/hypothesis \
+    "$tools/schemathesis" run "$ORDERLY_URL/openapi.json" \
+    --phases fuzzing --max-examples "${EXAMPLES:-200}" --seed "${SEED:-1}" --workers 2 --request-timeout 90 --no-color \
+    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance "$@"
+}
+
+say "Holding the API against its description"
+ask --exclude-path-regex '^/v1/(policy|breakers/.*)$'
+say "The policy, which changes what else is answered"
+ask --include-path /v1/policy
+say "The breakers, which turn everything else away"
+ask --include-path-regex '^/v1/breakers/.*$'
+stop_server || fail "The server did not stop cleanly; see $data.log."

@@ -1,0 +1,131 @@
+//! Counts the steps' instructions under callgrind, and compares them with what they were.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::steps;
+
+/// A step is done as often as there are different inputs, and then 20 times more: the difference leaves out what happens once.
+const FEW: u64 = steps::BOOKINGS as u64;
+const MORE: u64 = FEW * 20;
+/// How much more than before is still noise: seeds of hash maps and of the allocator differ from run to run.
+const TOLERANCE: f64 = 0.05;
+
+/// What is counted.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Do this step alone, `--times` times, and count nothing
+    #[arg(long)]
+    pub step: Option<String>,
+    /// How often
+    #[arg(long, default_value_t = MORE, requires = "step")]
+    pub times: u64,
+    /// What the counts were: they may not grow by more than 5 %
+    #[arg(long, default_value = "bench/instructions.json")]
+    pub baseline: PathBuf,
+    /// Write the counts there instead of comparing them
+    #[arg(long)]
+    pub update: bool,
+}
+
+/// Instructions of each step, once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Counts {
+    /// Compiler and processor: others make other instructions.
+    made_by: String,
+    instructions: BTreeMap<String, u64>,
+}
+
+/// Does one step, or counts all and says whether none has grown.
+///
+/// # Errors
+/// When there is no such step, valgrind is missing, or the baseline cannot be read.
+pub fn run(options: &Options) -> anyhow::Result<(String, bool)> {
+    if let Some(name) = &options.step {
+        let mut steps = steps::all()?;
+        let names = steps.iter().map(|step| step.name).collect::<Vec<_>>().join(", ");
+        let step = steps.iter_mut().find(|step| step.name == name);
+        let step = step.with_context(|| format!("there is no step {name:?}; choose one of {names}"))?;
+        (0..options.times).for_each(|_| step.run());
+        return Ok((String::new(), true));
+    }
+    let mut counted = Counts { made_by: made_by()?, instructions: BTreeMap::new() };
+    for step in steps::all()? {
+        let once = (callgrind(step.name, FEW + MORE)? - callgrind(step.name, FEW)?) / MORE;
+        counted.instructions.insert(step.name.to_owned(), once);
+    }
+    if options.update {
+        let text = serde_json::to_string_pretty(&counted)? + "\n";
+        let path = &options.baseline;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        return Ok((format!("{} has the counts now\n", path.display()), true));
+    }
+    let path = options.baseline.display();
+    let text = std::fs::read_to_string(&options.baseline)
+        .with_context(|| format!("cannot read {path}; `make bench-instructions UPDATE=1` writes it"))?;
+    let before: Counts = serde_json::from_str(&text).with_context(|| format!("{path} has no counts"))?;
+    compare(&before, &counted)
+}
+
+fn compare(before: &Counts, counted: &Counts) -> anyhow::Result<(String, bool)> {
+    let mut table = crate::table::table(&["step, once", "instructions", "before", "ratio", ""]);
+    let comparable = before.made_by == counted.made_by;
+    let mut holds = true;
+    for step in steps::all()? {
+        let now = counted.instructions[step.name];
+        let Some(&was) = before.instructions.get(step.name) else {
+            bail!("{} is new: `make bench-instructions UPDATE=1` takes its count down", step.name);
+        };
+        let ratio = now as f64 / was as f64;
+        let verdict = match comparable {
+            true if ratio > 1.0 + TOLERANCE => "more",
+            true if ratio < 1.0 - TOLERANCE => "fewer: take it down with UPDATE=1",
+            _ => "",
+        };
+        holds &= verdict != "more";
+        let figures =
+            [step.what.to_owned(), now.to_string(), was.to_string(), format!("{ratio:.3}"), verdict.to_owned()];
+        table.add_row(figures);
+    }
+    let mut text = format!("{table}\n");
+    if !comparable {
+        writeln!(text, "counted with {}, before with {}: not compared", counted.made_by, before.made_by)?;
+    }
+    if !holds {
+        writeln!(
+            text,
+            "Steps take more instructions. Find out why; if it is worth it, `make bench-instructions UPDATE=1`"
+        )?;
+    }
+    Ok((text, holds))
+}
+
+/// Instructions of this program, from its start to its end, when it does a step so often.
+fn callgrind(step: &str, times: u64) -> anyhow::Result<u64> {
+    let program = std::env::current_exe()?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args(["micro", "--step", step, "--times", &times.to_string()])
+        .output()
+        .context("valgrind does not start; install Debian's package valgrind")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "valgrind ended with {}: {told}", output.status);
+    let collected = told.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, count) = collected.with_context(|| format!("valgrind told no count: {told}"))?;
+    count.trim().parse().with_context(|| format!("valgrind told no count: {told}"))
+}
+
+fn made_by() -> anyhow::Result<String> {
+    let output = Command::new("rustc").arg("--version").output().context("rustc does not start")?;
+    #[cfg(target_arch = "x86_64")]
+    let vectors = if std::arch::is_x86_feature_detected!("avx2") { ", avx2" } else { "" };
+    #[cfg(not(target_arch = "x86_64"))]
+    let vectors = "";
+    Ok(format!("{}, {}{vectors}", String::from_utf8_lossy(&output.stdout).trim(), std::env::consts::ARCH))
+}

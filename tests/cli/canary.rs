@@ -1,0 +1,273 @@
+//! Known personal data goes in through the API; then every file, table, topic, log line, metric and answer is searched for it.
+
+mod scan;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use orderly_domain::PatientId;
+use orderly_domain::personal::Pseudonyms;
+use serde_json::{Value, json};
+
+use crate::program::{complaint, orderly, output};
+use crate::server::Server;
+use crate::stack::{CONFIG, Servers};
+use scan::Texts;
+
+const NAME: &str = "欧阳金丝雀";
+const PHONE: &str = "13987650421";
+const IDENTITY_NUMBER: &str = "11010519880704423X";
+const PATIENT: &str = "canary-7c1f-patient";
+/// Long enough for any machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What must be found nowhere.
+fn data() -> Texts {
+    Texts::of(&[("name", NAME), ("phone", PHONE), ("identity number", IDENTITY_NUMBER)])
+}
+
+/// What must not be found where nobody has to know patients.
+fn patient() -> Texts {
+    Texts::of(&[("patient id", PATIENT)])
+}
+
+fn given() -> Value {
+    json!({"name": NAME, "phone": PHONE, "identity_number": IDENTITY_NUMBER})
+}
+
+/// Asks a server, and keeps what it answers.
+struct Caller {
+    url: String,
+    http: reqwest::Client,
+    /// All answers but the ones that may hold personal data.
+    answers: String,
+}
+
+impl Caller {
+    fn new(server: &Server) -> Self {
+        Self { url: server.url().to_owned(), http: reqwest::Client::new(), answers: String::new() }
+    }
+
+    async fn token(&self, sub: &str, role: &str) -> String {
+        let body = json!({ "sub": sub, "role": role });
+        let answer = self.http.post(format!("{}/v1/demo/token", self.url)).json(&body).send().await;
+        let token: Value = answer.expect("answered").json().await.expect("JSON");
+        token["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    async fn get(&mut self, bearer: &str, path: &str) -> String {
+        let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(bearer).send().await.expect("answered");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        let text = answer.text().await.expect("text");
+        self.answers += &text;
+        text
+    }
+
+    async fn json(&mut self, bearer: &str, path: &str) -> Value {
+        serde_json::from_str(&self.get(bearer, path).await).expect("JSON")
+    }
+
+    async fn book(&mut self, bearer: &str, key: &str, session: &str, given: &Value) -> (u16, Value) {
+        let request = self.http.post(format!("{}/v1/bookings", self.url)).bearer_auth(bearer);
+        let request = request.header("idempotency-key", key).header("prefer", "wait=60");
+        let request = request.json(&json!({ "session_id": session, "patient": given }));
+        let answer = request.send().await.expect("answered");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("text");
+        self.answers += &text;
+        (status, serde_json::from_str(&text).expect("JSON"))
+    }
+
+    /// Two sessions of one department and day that can be booked.
+    async fn sessions(&mut self, bearer: &str) -> [String; 2] {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "there are no two sessions");
+            let list = self.json(bearer, "/v1/sessions?state=open").await;
+            let list = list["sessions"].as_array().expect("a list");
+            for one in list {
+                let same = |other: &&Value| {
+                    other["department"] == one["department"]
+                        && other["day"] == one["day"]
+                        && other["session_id"] != one["session_id"]
+                };
+                if let Some(other) = list.iter().find(same) {
+                    return [one, other].map(|session| session["session_id"].as_str().expect("an id").to_owned());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything that a patient, ops, an analyst and an auditor do with an appointment. Returns the ticket's address.
+    async fn visit(&mut self) -> String {
+        let (patient, ops) = (self.token(PATIENT, "patient").await, self.token("amy", "ops").await);
+        let [first, second] = self.sessions(&ops).await;
+        let (status, booked) = self.book(&patient, "k1", &first, &given()).await;
+        assert_eq!((status, &booked["status"]), (200, &json!("booked")), "{booked}");
+        let (_, refused) = self.book(&patient, "k2", &second, &given()).await;
+        assert_eq!(refused["reason"], "already_booked", "{refused}");
+        let (status, _) = self.book(&patient, "k3", &second, &json!({"phone": [PHONE], "name": {"x": NAME}})).await;
+        assert_eq!(status, 422);
+        let ticket = booked["links"]["self"].as_str().expect("an address").to_owned();
+        let masked = json!({"name": "欧***", "phone": "139****0421", "identity_number": "110***********423X"});
+        assert_eq!(self.json(&patient, &ticket).await["patient"], masked);
+
+        let list = self.json(&ops, &format!("/v1/sessions/{first}/appointments")).await;
+        assert_eq!(list["appointments"][0]["patient"], masked);
+        let appointment = list["appointments"][0]["appointment"].as_str().expect("a name");
+        let answers = self.answers.clone();
+        let shown = self.json(&ops, &format!("/v1/appointments/{appointment}/patient")).await;
+        assert_eq!((&shown["patient"], &shown["patient_id"]), (&given(), &json!(PATIENT)));
+        // The one answer that shows them.
+        self.answers = answers;
+
+        let (analyst, auditor) = (self.token("ann", "analyst").await, self.token("aud", "auditor").await);
+        self.get(&ops, "/metrics").await;
+        self.get(&ops, "/v1/pipeline").await;
+        self.get(&auditor, "/v1/audit").await;
+        let reports = self.json(&analyst, "/v1/reports").await;
+        let window = "from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z";
+        for report in reports.as_array().or_else(|| reports["reports"].as_array()).expect("a list") {
+            let name = report["name"].as_str().expect("a name");
+            self.get(&analyst, &format!("/v1/reports/{name}?{window}")).await;
+        }
+        ticket
+    }
+}
+
+fn nothing(found: &[impl std::fmt::Debug]) {
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The rows that `orderly keys list` counts for each key, newest first.
+fn rows(folder: &Path, arguments: &[&str]) -> Vec<(u64, u64)> {
+    let told = output(orderly(folder).args([&["keys", "list", "--json"], arguments].concat()));
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let number = |value: &Value| value.as_u64().expect("a number");
+    told["keys"].as_array().expect("a list").iter().map(|key| (number(&key["id"]), number(&key["rows"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_server_leaves_personal_data_nowhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, log) = (folder.path(), folder.path().join("server.log"));
+    let server = Server::start_logged(path, &["serve", "--demo"], &log);
+    let mut caller = Caller::new(&server);
+    let ticket = caller.visit().await;
+    nothing(&data().find_in_files(path, &[]));
+    assert_eq!(rows(path, &[]), [(1, 1)], "a refused booking leaves no row");
+
+    // Rotation end to end, while the server runs.
+    assert!(output(orderly(path).args(["keys", "rotate"])).starts_with("key 2 seals"));
+    let ops = caller.token("amy", "ops").await;
+    let [session, _] = caller.sessions(&ops).await;
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0.. {
+        assert!(Instant::now() < deadline, "the new key is not taken over");
+        let other = caller.token(&format!("other-{number}"), "patient").await;
+        caller.book(&other, "k1", &session, &json!({"phone": "62345678"})).await;
+        if matches!(rows(path, &[])[..], [(2, 1..), _]) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let told = output(orderly(path).args(["keys", "reencrypt"]));
+    assert!(told.contains("sealed anew with key 2"), "{told}");
+    let [(2, 2..), (1, 0)] = rows(path, &[])[..] else { panic!("{:?}", rows(path, &[])) };
+    let again = output(orderly(path).args(["keys", "reencrypt"]));
+    assert!(again.contains(" 0 of them sealed anew"), "{again}");
+    let patient = caller.token(PATIENT, "patient").await;
+    assert_eq!(caller.json(&patient, &ticket).await["patient"]["phone"], "139****0421");
+
+    assert!(server.terminate().success());
+    nothing(&data().find(caller.answers.as_bytes()));
+    nothing(&data().find_in_files(path, &[]));
+    let log = std::fs::read_to_string(&log).expect("text");
+    assert!(log.contains("sealed with this key from now on"), "it is the log: {log}");
+    output(orderly(path).args(["check", "--idle"]));
+    let (mut analytics, mut store) = (0, 0);
+    for entry in std::fs::read_dir(path.join("data")).expect("it is there").flatten() {
+        let (name, bytes) = (entry.file_name(), std::fs::read(entry.path()).expect("readable"));
+        let found = patient_in(&bytes);
+        match name.to_string_lossy().split('.').next() {
+            Some("analytics") => analytics += found,
+            Some("store") => store += found,
+            _ => {}
+        }
+    }
+    assert_eq!(analytics, 0, "analytics know no patients");
+    assert!(store > 0, "the store does: what is looked for can be found");
+    lose_a_key(path);
+}
+
+/// A key that is not there any more is named, with how many rows need it, and nothing is made in its place.
+fn lose_a_key(folder: &Path) {
+    let file = folder.join("data/personal.keys");
+    let keys = std::fs::read_to_string(&file).expect("text");
+    let without: Vec<_> = keys.lines().filter(|line| !line.starts_with("2 ")).collect();
+    std::fs::write(&file, without.join("\n")).expect("written");
+    assert!(matches!(rows(folder, &[])[..], [(1, 0), (2, 2..)]), "{:?}", rows(folder, &[]));
+    assert!(output(orderly(folder).args(["keys", "list"])).contains("MISSING"));
+    let tried = orderly(folder).args(["keys", "reencrypt"]).output().expect("it runs");
+    let told = String::from_utf8(tried.stderr).expect("text");
+    assert_eq!(tried.status.code(), Some(1), "{told}");
+    assert!(told.contains("sealed with key 2, which is not in"), "{told}");
+    std::fs::remove_file(&file).expect("removed");
+    let told = complaint(orderly(folder).args(["serve", "--demo", "--listen", "127.0.0.1:0"]), 1);
+    assert!(told.contains("personal.keys") && told.contains("put the file back"), "{told}");
+    assert!(!file.exists(), "nothing is made in its place");
+}
+
+fn patient_in(bytes: &[u8]) -> usize {
+    patient().find(bytes).len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_servers_of_the_distributed_profile_hold_personal_data_nowhere() {
+    let servers = tokio::task::block_in_place(Servers::start);
+    let nodes = ["relay", "pipeline", "ingress"].map(|role| servers.node_logged(role));
+    let mut caller = Caller::new(&nodes[2]);
+    caller.visit().await;
+    output(orderly(servers.path()).args(["check", "--idle", "--config", CONFIG]));
+    assert_eq!(rows(servers.path(), &["--config", CONFIG]), [(1, 1)]);
+    output(orderly(servers.path()).args(["keys", "rotate", "--config", CONFIG]));
+    let told = output(orderly(servers.path()).args(["keys", "reencrypt", "--config", CONFIG]));
+    assert_eq!(told, "1 rows, 1 of them sealed anew with key 2\n");
+    assert_eq!(rows(servers.path(), &["--config", CONFIG]), [(2, 1), (1, 0)]);
+    caller.get("none", "/healthz").await;
+    nothing(&data().find(caller.answers.as_bytes()));
+
+    // ClickHouse compresses its files, so its tables are read too.
+    let ask = async |query: &str| {
+        let asked = caller.http.post(servers.clickhouse.url()).body(query.to_owned()).send().await.expect("answered");
+        asked.error_for_status().expect("it can be read").text().await.expect("text")
+    };
+    let tables = ask("SELECT name FROM system.tables WHERE database = 'orderly'").await;
+    let mut analytics = String::new();
+    for table in tables.lines().filter(|table| !table.starts_with('.')) {
+        analytics += &ask(&format!("SELECT * FROM orderly.{table}")).await;
+    }
+    assert!(analytics.contains("booked"), "{analytics}");
+    nothing(&data().find(analytics.as_bytes()));
+    nothing(&patient().find(analytics.as_bytes()));
+
+    for node in nodes.into_iter().rev() {
+        assert!(node.terminate().success());
+    }
+    // Kafka's indexes hold offsets only, and are large.
+    let large = [".index", ".timeindex"];
+    nothing(&data().find_in_files(servers.path(), &large));
+    for server in ["redis", "clickhouse"] {
+        nothing(&patient().find_in_files(&servers.path().join(server), &[]));
+    }
+    let key = "QUJD".repeat(10) + "QUI=";
+    let key = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, key).expect("base64");
+    let pseudonym = Pseudonyms::new(&key).expect("long enough").of(&PATIENT.parse::<PatientId>().expect("valid"));
+    let told = Texts::of(&[("pseudonym", &pseudonym)]).find_in_files(&servers.path().join("redis"), &[]);
+    assert!(!told.is_empty(), "Redis is told the pseudonym: what is looked for can be found");
+    for server in ["postgres", "kafka"] {
+        let found = patient().find_in_files(&servers.path().join(server), &large);
+        assert!(!found.is_empty(), "{server} knows patients: what is looked for can be found");
+    }
+}
