@@ -56,7 +56,12 @@ fn a_file_of_names_that_lacks_one_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("names.toml"), "[cardiology]\nen = 'Heart centre'\n").expect("writable");
     for (file, expected) in [("names.toml", "`zh`"), ("nowhere.toml", "check the path")] {
-        let told = complaint(orderly(folder.path()).arg("serve").env("ORDERLY_INGRESS__NAMES_FILE", file), 1);
+        let told = complaint(
+            orderly(folder.path())
+                .args(["serve", "--demo", "--listen", "127.0.0.1:0"])
+                .env("ORDERLY_INGRESS__NAMES_FILE", file),
+            1,
+        );
         assert!(told.contains(file) && told.contains(expected), "{told}");
     }
 }
