@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 source bench/install.sh
 
 need_servers
+need prometheus prometheus
 ingress/web/build.sh
 cargo test --workspace
 
