@@ -536,15 +536,16 @@ A key may go when no row of the store needs it, and when the log has dropped wha
 /// Commands of `orderly certs`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certs {
-    /// Make a certificate for this machine that nobody but you trusts
+    /// Make a certificate for this machine, and the root that signs it, which nobody but you trusts
     #[command(after_help = "Example:
   orderly certs dev --out certs
   ORDERLY_TLS__CERTIFICATE_FILE=certs/certificate.pem ORDERLY_TLS__KEY_FILE=certs/key.pem orderly serve --demo
-  curl --cacert certs/certificate.pem https://localhost:8080/healthz
+  curl --cacert certs/roots.pem https://localhost:8080/healthz
 
-It is good for localhost and the loopback addresses. Run it again for a new one: a server that runs takes it over.")]
+It is good for localhost and the loopback addresses, for servers and for clients. Run it again for a new one by the same root: a
+server that runs takes it over.")]
     Dev {
-        /// The folder to write certificate.pem and key.pem to; it is made when it is missing
+        /// The folder to write roots.pem, roots.key, certificate.pem and key.pem to; it is made when it is missing
         #[arg(long, value_name = "DIR", default_value = "certs")]
         out: PathBuf,
     },

@@ -33,6 +33,7 @@ pub(crate) async fn run(config: &Config, command: cli::Follow) -> anyhow::Result
     let fanout = config.redis_fanout_options();
     let options = Options {
         urls: fanout.urls,
+        tls: fanout.tls,
         response_timeout: fanout.response_timeout,
         stream: fanout.stream,
         group: command.group,

@@ -15,3 +15,4 @@ pub mod peers;
 mod redis;
 mod sqlite;
 pub mod store;
+pub mod tls;

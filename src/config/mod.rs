@@ -4,6 +4,7 @@ mod keys;
 mod options;
 mod print;
 mod sections;
+mod tls;
 
 use std::path::Path;
 
@@ -87,6 +88,7 @@ fn validate(config: &Config) -> anyhow::Result<()> {
         days == 0 || u64::from(days) >= AUDIT_DAYS_MIN,
         "the configuration cannot be used: `audit.retention_days` is {days}; set 0 (for ever) or at least {AUDIT_DAYS_MIN}"
     );
+    config.validate_servers_tls().context("the configuration cannot be used")?;
     ensure!(
         config.profile == Profile::Embedded || config.ticket.keys_file.is_some(),
         "the configuration cannot be used: in the distributed profile all processes sign tickets with the same keys; name \

@@ -62,6 +62,7 @@ impl Config {
             retention: self.retention(),
             queue_records_max: log.queue_records_max,
             payload_bytes_max: log.payload_bytes_max,
+            properties: self.kafka_properties(),
             ..Default::default()
         }
     }
@@ -73,6 +74,7 @@ impl Config {
             topic: self.kafka.events_topic.clone(),
             partitions: self.log.partitions,
             replication: self.kafka.replication,
+            properties: self.kafka_properties(),
             ..Default::default()
         }
     }
@@ -80,7 +82,8 @@ impl Config {
     /// The ledger's, on Redis.
     pub(crate) fn redis_ledger_options(&self) -> orderly_sinks::ledger::redis::Options {
         orderly_sinks::ledger::redis::Options {
-            urls: self.redis_urls(),
+            urls: self.redis.urls(),
+            tls: self.servers_tls.client(),
             response_timeout: Duration::from_millis(self.redis.timeout_ms),
             log_partitions: self.log.partitions,
             ..Default::default()
@@ -90,45 +93,29 @@ impl Config {
     /// The fan-out's, on Redis.
     pub(crate) fn redis_fanout_options(&self) -> orderly_sinks::fanout::redis::Options {
         orderly_sinks::fanout::redis::Options {
-            urls: self.redis_urls(),
+            urls: self.redis.urls(),
+            tls: self.servers_tls.client(),
             response_timeout: Duration::from_millis(self.redis.timeout_ms),
             ..Default::default()
-        }
-    }
-
-    fn tls_files(&self) -> anyhow::Result<Option<orderly_ingress::tls::Files>> {
-        let tls = &self.tls;
-        match (&tls.certificate_file, &tls.key_file) {
-            (Some(certificate), Some(key)) => Ok(Some(orderly_ingress::tls::Files {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                client_roots: tls.client_roots_file.clone(),
-            })),
-            (None, None) if tls.client_roots_file.is_none() => Ok(None),
-            _ => {
-                Err(anyhow!("TLS needs both tls.certificate_file and tls.key_file; set both, or leave all of tls out"))
-            }
         }
     }
 
     /// The meeting of ingress nodes, in Redis.
     pub(crate) fn redis_peers_options(&self, node: String) -> orderly_sinks::peers::redis::Options {
         orderly_sinks::peers::redis::Options {
-            urls: self.redis_urls(),
+            urls: self.redis.urls(),
+            tls: self.servers_tls.client(),
             response_timeout: Duration::from_millis(self.redis.timeout_ms),
             node,
             ..Default::default()
         }
     }
 
-    fn redis_urls(&self) -> Vec<String> {
-        self.redis.urls.split(',').map(|url| url.trim().to_owned()).collect()
-    }
-
     /// The store's, on PostgreSQL.
     pub(crate) fn postgres_options(&self) -> orderly_sinks::store::postgres::Options {
         orderly_sinks::store::postgres::Options {
             read_url: self.postgres.read_url.clone(),
+            tls: self.servers_tls.client(),
             writers: self.postgres.writers,
             readers: self.postgres.readers,
             ..orderly_sinks::store::postgres::Options::new(&self.postgres.url)
@@ -148,6 +135,7 @@ impl Config {
         };
         Ok(orderly_sinks::analytics::clickhouse::Options {
             url: clickhouse.url.clone(),
+            tls: self.servers_tls.client(),
             database: clickhouse.database.clone(),
             user: clickhouse.user.clone(),
             password: clickhouse.password_file.as_ref().map(read).transpose()?,

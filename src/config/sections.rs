@@ -37,6 +37,9 @@ pub(crate) struct Config {
     /// The analytics of the distributed profile.
     #[config(nested)]
     pub clickhouse: ClickHouse,
+    /// TLS to these four servers. With any key of it set, none of them may be spoken to in clear.
+    #[config(nested)]
+    pub servers_tls: ServersTls,
     /// The intent log.
     #[config(nested)]
     pub log: Log,
@@ -103,6 +106,9 @@ pub(crate) struct Kafka {
     /// The consumer group among whose members partitions are shared. It keeps no offsets.
     #[config(default = "orderly.pipeline", env = "ORDERLY_KAFKA__GROUP")]
     pub group: String,
+    /// Speak TLS to the brokers.
+    #[config(default = false, env = "ORDERLY_KAFKA__TLS")]
+    pub tls: bool,
     /// Copies of each partition, when a topic is made: 3 on a cluster that must survive the loss of a broker.
     #[config(default = 1, env = "ORDERLY_KAFKA__REPLICATION")]
     pub replication: u16,
@@ -111,7 +117,7 @@ pub(crate) struct Kafka {
 /// The ledger and the fan-out of the distributed profile.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct Redis {
-    /// Redis as redis://HOST:PORT; several, separated by commas, are the nodes of one Redis Cluster.
+    /// Redis as redis://HOST:PORT, or rediss://HOST:PORT for TLS; several, separated by commas, are the nodes of one Redis Cluster.
     #[config(default = "redis://127.0.0.1:6379", env = "ORDERLY_REDIS__URLS")]
     pub urls: String,
     /// Milliseconds after which a call's outcome is taken for unknown and is asked for again.
@@ -122,7 +128,7 @@ pub(crate) struct Redis {
 /// The store of the distributed profile.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct Postgres {
-    /// PostgreSQL as postgres://USER:PASSWORD@HOST:PORT/DATABASE.
+    /// PostgreSQL as postgres://USER:PASSWORD@HOST:PORT/DATABASE, and with ?sslmode=require behind it for TLS.
     #[config(default = "postgres://orderly@127.0.0.1:5432/orderly", env = "ORDERLY_POSTGRES__URL")]
     pub url: String,
     /// A replica to read from. Without it, everything is read where it is written.
@@ -139,7 +145,7 @@ pub(crate) struct Postgres {
 /// The analytics of the distributed profile.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct ClickHouse {
-    /// ClickHouse's HTTP interface.
+    /// ClickHouse's HTTP interface, http://HOST:PORT, or https://HOST:PORT for TLS.
     #[config(default = "http://127.0.0.1:8123", env = "ORDERLY_CLICKHOUSE__URL")]
     pub url: String,
     /// The database. It is made when it is missing.
@@ -154,6 +160,20 @@ pub(crate) struct ClickHouse {
     /// Days that decisions are kept, where the server can drop old ones by itself. Without it, for ever.
     #[config(env = "ORDERLY_CLICKHOUSE__RETENTION_DAYS")]
     pub retention_days: Option<u32>,
+}
+
+/// TLS to the servers. The files are read anew for each connection, but for Kafka's, which are read when a process starts.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct ServersTls {
+    /// The file with the roots of the servers' certificates (PEM). Without it, the system's.
+    #[config(env = "ORDERLY_SERVERS_TLS__ROOTS_FILE")]
+    pub roots_file: Option<PathBuf>,
+    /// The file with this node's certificate, for servers that ask who connects, and those between it and a root (PEM).
+    #[config(env = "ORDERLY_SERVERS_TLS__CERTIFICATE_FILE")]
+    pub certificate_file: Option<PathBuf>,
+    /// The file with its private key (PEM).
+    #[config(env = "ORDERLY_SERVERS_TLS__KEY_FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Who may call.

@@ -19,4 +19,5 @@ mod stack;
 mod start;
 mod streams;
 mod suspects;
+mod tls;
 mod token;

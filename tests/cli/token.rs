@@ -119,7 +119,12 @@ fn token_of_rfc_8037() -> String {
 fn certificates_to_try_tls_with_are_made_and_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let made = output(orderly(folder.path()).args(["certs", "dev"]));
-    assert_eq!(made, "certs/certificate.pem\ncerts/key.pem\n");
+    assert_eq!(made, "certs/roots.pem\ncerts/certificate.pem\ncerts/key.pem\n");
+    let read = |name: &str| fs::read(folder.path().join("certs").join(name)).expect("it is there");
+    let before = ["roots.pem", "certificate.pem"].map(read);
+    output(orderly(folder.path()).args(["certs", "dev"]));
+    assert_eq!(read("roots.pem"), before[0], "the root signs again");
+    assert_ne!(read("certificate.pem"), before[1]);
     let mut serve = orderly(folder.path());
     serve
         .args(["serve", "--demo", "--listen", "127.0.0.1:0"])

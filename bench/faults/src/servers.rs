@@ -47,7 +47,7 @@ impl Servers {
                 let options = redis::Options { append_only: true, ..redis::Options::default() };
                 Redis::start(&at("redis"), options)
             });
-            let clickhouse = scope.spawn(|| ClickHouse::start(&at("clickhouse"), clickhouse::Options::default()));
+            let clickhouse = scope.spawn(|| ClickHouse::start(&at("clickhouse"), &clickhouse::Options::default()));
             let kafka = Kafka::start(&at("kafka"), &kafka::Options::default());
             (joined(postgres), joined(redis), joined(clickhouse), kafka)
         });

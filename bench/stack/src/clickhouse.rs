@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::{Process, Spec, free_port};
+use crate::{Process, Spec, Tls, free_port};
 
 const PROGRAM: &str = "clickhouse-server";
 /// It starts within half a second; a busy machine is given time.
@@ -18,12 +18,14 @@ const OLD_PARTS_S: u32 = 5;
 const ATTEMPTS: usize = 5;
 
 /// What can be set.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The port of its HTTP interface; a free one when `None`.
     pub http_port: Option<u16>,
     /// The port of `clickhouse-client`; a free one when `None`.
     pub tcp_port: Option<u16>,
+    /// Listen for HTTPS too, on a free port.
+    pub tls: Option<Tls>,
     /// The most memory of one statement, in bytes; 2 GiB when `None`.
     pub memory_max_bytes: Option<u64>,
 }
@@ -34,6 +36,7 @@ pub struct ClickHouse {
     process: Process,
     spec: Spec,
     http_port: u16,
+    https_port: Option<u16>,
     tcp_port: u16,
 }
 
@@ -42,7 +45,7 @@ impl ClickHouse {
     ///
     /// # Errors
     /// When the program is missing, the folder cannot be written, or it is not ready in time.
-    pub fn start(folder: &Path, options: Options) -> anyhow::Result<Self> {
+    pub fn start(folder: &Path, options: &Options) -> anyhow::Result<Self> {
         let program = program()?;
         for part in ["data", "tmp", "user_files", "format_schemas"] {
             std::fs::create_dir_all(folder.join(part)).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -53,7 +56,9 @@ impl ClickHouse {
         for _ in 0..if chosen { 1 } else { ATTEMPTS } {
             let http_port = options.http_port.map_or_else(free_port, Ok)?;
             let tcp_port = options.tcp_port.map_or_else(free_port, Ok)?;
-            write_configuration(&folder, http_port, tcp_port, options.memory_max_bytes.unwrap_or(2 << 30))?;
+            let tls = options.tls.as_ref().map(|tls| Ok::<_, anyhow::Error>((free_port()?, tls))).transpose()?;
+            write_configuration(&folder, http_port, tls, tcp_port, options.memory_max_bytes.unwrap_or(2 << 30))?;
+            let https_port = tls.map(|(port, _)| port);
             let spec = Spec {
                 program: program.clone(),
                 args: vec![format!("--config-file={}", folder.join("config.xml").display())],
@@ -62,7 +67,7 @@ impl ClickHouse {
                 log: folder.join("server.log"),
             };
             match start(&spec, http_port) {
-                Ok(process) => return Ok(Self { process, spec, http_port, tcp_port }),
+                Ok(process) => return Ok(Self { process, spec, http_port, https_port, tcp_port }),
                 Err(error) => failed = Some(error),
             }
         }
@@ -84,6 +89,12 @@ impl ClickHouse {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.http_port)
+    }
+
+    /// The same, for clients that speak TLS.
+    #[must_use]
+    pub fn tls_url(&self) -> Option<String> {
+        self.https_port.map(|port| format!("https://127.0.0.1:{port}"))
     }
 
     /// The port of `clickhouse-client`.
@@ -128,16 +139,37 @@ fn program() -> anyhow::Result<PathBuf> {
     }
 }
 
-fn write_configuration(folder: &Path, http_port: u16, tcp_port: u16, memory_max_bytes: u64) -> anyhow::Result<()> {
+fn write_configuration(
+    folder: &Path,
+    http_port: u16,
+    tls: Option<(u16, &Tls)>,
+    tcp_port: u16,
+    memory_max_bytes: u64,
+) -> anyhow::Result<()> {
     let at = |part: &str| folder.join(part).display().to_string();
     let (data, tmp, users) = (at("data/"), at("tmp/"), at("users.xml"));
     let (user_files, format_schemas) = (at("user_files/"), at("format_schemas/"));
+    let https = tls.map_or_else(String::new, |(port, tls)| {
+        format!(
+            "<https_port>{port}</https_port>
+    <openSSL><server>
+        <certificateFile>{}</certificateFile>
+        <privateKeyFile>{}</privateKeyFile>
+        <caConfig>{}</caConfig>
+        <verificationMode>strict</verificationMode>
+    </server></openSSL>",
+            tls.certificate.display(),
+            tls.key.display(),
+            tls.roots.display()
+        )
+    });
     let config = format!(
         r#"<?xml version="1.0"?>
 <yandex>
     <logger><level>warning</level><console>1</console></logger>
     <listen_host>127.0.0.1</listen_host>
     <http_port>{http_port}</http_port>
+    {https}
     <tcp_port>{tcp_port}</tcp_port>
     <path>{data}</path>
     <tmp_path>{tmp}</tmp_path>

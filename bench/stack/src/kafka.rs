@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{Process, Spec, free_port};
+use crate::{Process, Spec, Tls, free_port};
 
 /// Which Kafka: `kafka.version` in this file.
 pub const POM: &str = include_str!("../kafka/pom.xml");
@@ -47,11 +47,13 @@ pub struct Options {
     /// The port of the first node's clients; the nodes' ports follow one another, first all of their clients' and then
     /// all of their controllers'. `None` takes free ones.
     pub port: Option<u16>,
+    /// Listen for TLS too, on free ports.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 1, port: None }
+        Self { nodes: 1, port: None, tls: None }
     }
 }
 
@@ -62,11 +64,19 @@ pub struct Kafka {
     nodes: Vec<Node>,
 }
 
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    clients: u16,
+    controllers: u16,
+    tls: Option<u16>,
+}
+
 /// One node.
 #[derive(Debug)]
 struct Node {
     folder: PathBuf,
-    port: u16,
+    ports: Ports,
     /// `None` only while it starts.
     process: Option<Process>,
 }
@@ -83,7 +93,7 @@ impl Kafka {
         let mut tries = 1;
         loop {
             let ports = ports(options)?;
-            match Self::start_at(folder, &libs, &ports) {
+            match Self::start_at(folder, &libs, &ports, options.tls.as_ref()) {
                 // Somebody else may have taken a port between choosing it and listening.
                 Err(_) if options.port.is_none() && tries < STARTS_MAX => tries += 1,
                 outcome => return outcome,
@@ -91,16 +101,16 @@ impl Kafka {
         }
     }
 
-    fn start_at(folder: &Path, libs: &Path, ports: &[(u16, u16)]) -> anyhow::Result<Self> {
+    fn start_at(folder: &Path, libs: &Path, ports: &[Ports], tls: Option<&Tls>) -> anyhow::Result<Self> {
         let mut nodes = Vec::new();
-        for (id, (port, _)) in (1..).zip(ports) {
+        for (id, here) in (1..).zip(ports) {
             let node = folder.join(format!("node-{id}"));
             std::fs::create_dir_all(&node).with_context(|| format!("cannot make {}", node.display()))?;
-            std::fs::write(node.join("server.properties"), properties(&node, id, ports))?;
+            std::fs::write(node.join("server.properties"), properties(&node, id, ports, tls)?)?;
             if !node.join("data/meta.properties").exists() {
                 format(libs, &node)?;
             }
-            nodes.push(Node { folder: node, port: *port, process: None });
+            nodes.push(Node { folder: node, ports: *here, process: None });
         }
         let mut kafka = Self { libs: libs.to_owned(), nodes };
         // All at once: one alone is no quorum.
@@ -116,7 +126,15 @@ impl Kafka {
     /// What a client is told: all nodes' addresses, with commas between.
     #[must_use]
     pub fn brokers(&self) -> String {
-        self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect::<Vec<_>>().join(",")
+        let addresses = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports.clients));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// The same, for clients that speak TLS.
+    #[must_use]
+    pub fn tls_brokers(&self) -> Option<String> {
+        let addresses = self.nodes.iter().map(|node| node.ports.tls.map(|port| format!("127.0.0.1:{port}")));
+        addresses.collect::<Option<Vec<_>>>().map(|addresses| addresses.join(","))
     }
 
     /// A node's process, counted from 0: to kill it, or to stop it for a while.
@@ -153,32 +171,53 @@ impl Kafka {
     }
 
     fn wait_until_ready(&self, node: usize) -> anyhow::Result<()> {
-        let port = self.nodes[node].port;
+        let port = self.nodes[node].ports.clients;
         self.process(node).wait_until_ready(START_MAX, || answers(port).unwrap_or(false))
     }
 }
 
-/// Each node's ports: its clients' and its controller's.
-fn ports(options: &Options) -> anyhow::Result<Vec<(u16, u16)>> {
+/// Each node's ports.
+fn ports(options: &Options) -> anyhow::Result<Vec<Ports>> {
     (0..options.nodes)
-        .map(|node| match options.port {
-            Some(first) => Ok((first + node, first + options.nodes + node)),
-            None => Ok((free_port()?, free_port()?)),
+        .map(|node| {
+            let (clients, controllers) = match options.port {
+                Some(first) => (first + node, first + options.nodes + node),
+                None => (free_port()?, free_port()?),
+            };
+            Ok(Ports { clients, controllers, tls: options.tls.is_some().then(free_port).transpose()? })
         })
         .collect()
 }
 
-fn properties(node: &Path, id: u16, ports: &[(u16, u16)]) -> String {
-    let (port, controller_port) = ports[usize::from(id) - 1];
-    let voters: Vec<_> = (1..).zip(ports).map(|(id, (_, port))| format!("{id}@127.0.0.1:{port}")).collect();
+fn properties(node: &Path, id: u16, ports: &[Ports], tls: Option<&Tls>) -> anyhow::Result<String> {
+    let Ports { clients, controllers, tls: tls_port } = ports[usize::from(id) - 1];
+    let voters: Vec<_> = (1..).zip(ports).map(|(id, there)| format!("{id}@127.0.0.1:{}", there.controllers)).collect();
+    let mut listeners = format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controllers}");
+    let mut secured = Vec::new();
+    if let (Some(port), Some(tls)) = (tls_port, tls) {
+        listeners += &format!(",SSL://127.0.0.1:{port}");
+        // Kafka wants a key and its certificate in one file.
+        let identity = node.join("identity.pem");
+        let read =
+            |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        std::fs::write(&identity, read(&tls.key)? + &read(&tls.certificate)?)?;
+        secured = vec![
+            ("ssl.keystore.type", "PEM".to_owned()),
+            ("ssl.keystore.location", identity.display().to_string()),
+            ("ssl.truststore.type", "PEM".to_owned()),
+            ("ssl.truststore.location", tls.roots.display().to_string()),
+            ("ssl.client.auth", "required".to_owned()),
+        ];
+    }
     let here = [
         ("node.id", id.to_string()),
         ("controller.quorum.voters", voters.join(",")),
-        ("listeners", format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}")),
-        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listeners", listeners),
+        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL".to_owned()),
         ("log.dir", node.join("data").display().to_string()),
     ];
-    here.into_iter().chain(settings(ports.len())).map(|(name, value)| format!("{name}={value}\n")).collect()
+    let all = here.into_iter().chain(settings(ports.len())).chain(secured);
+    Ok(all.map(|(name, value)| format!("{name}={value}\n")).collect())
 }
 
 /// What is set wherever a node of a cluster of so many nodes runs, as in `server.properties`: name and value.

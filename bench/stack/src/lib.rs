@@ -8,5 +8,7 @@ mod process;
 pub mod prometheus;
 pub mod proxy;
 pub mod redis;
+mod tls;
 
 pub use process::{Process, Spec, free_port, wait_until};
+pub use tls::Tls;

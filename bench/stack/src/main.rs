@@ -96,7 +96,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Stack> {
     let redis = redis::Redis::start(&folder.join("redis"), redis)?;
     tell("ClickHouse")?;
     let options = clickhouse::Options { http_port: port(4), tcp_port: port(5), ..clickhouse::Options::default() };
-    let clickhouse = clickhouse::ClickHouse::start(&folder.join("clickhouse"), options)?;
+    let clickhouse = clickhouse::ClickHouse::start(&folder.join("clickhouse"), &options)?;
     tell("Kafka (the first time its jars are fetched)")?;
     let options = kafka::Options { port: port(6), ..kafka::Options::default() };
     let kafka = kafka::Kafka::start(&folder.join("kafka"), &options)?;

@@ -1,7 +1,7 @@
 //! PostgreSQL.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+use crate::Tls;
 use crate::process::{Process, Spec, free_port, wait_until};
 
 /// The role that owns every database; it needs no password from the loopback address.
@@ -21,6 +22,9 @@ pub const INITDB: [&str; 3] = ["--no-locale", "-E", "UTF8"];
 
 /// The version that is tried: Debian 12 has it.
 pub const VERSION: &str = "15";
+
+/// Who may connect to a server that takes TLS.
+const HBA: &str = "hostssl all all 127.0.0.1/32 trust clientcert=verify-full\nhostnossl all all 127.0.0.1/32 trust\n";
 
 const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -38,13 +42,15 @@ pub struct Options {
     pub fsync: bool,
     /// Connections at once, at most.
     pub connections_max: u32,
+    /// Take TLS too, on the same port; then whoever speaks it shows a certificate of the role.
+    pub tls: Option<Tls>,
     /// More settings of `postgresql.conf`, by name.
     pub settings: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: None, fsync: true, connections_max: 100, settings: Vec::new() }
+        Self { port: None, fsync: true, connections_max: 100, tls: None, settings: Vec::new() }
     }
 }
 
@@ -169,6 +175,12 @@ impl Postgres {
         format!("postgres://{ROLE}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The same, for clients that speak TLS.
+    #[must_use]
+    pub fn tls_url(&self, database: &str) -> Option<String> {
+        self.options.tls.as_ref().map(|_| format!("{}?sslmode=require", self.url(database)))
+    }
+
     /// Its port on the loopback address.
     #[must_use]
     pub const fn port(&self) -> u16 {
@@ -255,6 +267,26 @@ fn make_data(programs: &Path, folder: &Path, user: Option<(u32, u32)>) -> anyhow
     Ok(())
 }
 
+/// Settings for TLS. The server reads only files that are its user's own.
+fn secure(folder: &Path, user: Option<(u32, u32)>, tls: &Tls) -> anyhow::Result<Vec<(String, String)>> {
+    let own = |name: &str, contents: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, contents).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))?;
+        if let Some((user, group)) = user {
+            chown(&path, Some(user), Some(group))?;
+        }
+        anyhow::Ok(path.display().to_string())
+    };
+    let copy = |name: &str, from: &Path| own(name, &fs::read(from).with_context(|| from.display().to_string())?);
+    Ok(vec![
+        ("ssl".to_owned(), "on".to_owned()),
+        ("ssl_ca_file".to_owned(), copy("roots.pem", &tls.roots)?),
+        ("ssl_cert_file".to_owned(), copy("certificate.pem", &tls.certificate)?),
+        ("ssl_key_file".to_owned(), copy("key.pem", &tls.key)?),
+        ("hba_file".to_owned(), own("pg_hba.conf", HBA.as_bytes())?),
+    ])
+}
+
 fn launch(
     programs: &Path,
     folder: &Path,
@@ -266,6 +298,9 @@ fn launch(
         ("listen_addresses".to_owned(), "127.0.0.1".to_owned()),
         ("unix_socket_directories".to_owned(), String::new()),
     ];
+    if let Some(tls) = &options.tls {
+        settings.extend(secure(folder, user, tls)?);
+    }
     settings.extend(options.all_settings());
     let mut args = vec!["-D".to_owned(), folder.join("data").display().to_string(), "-p".to_owned(), port.to_string()];
     args.extend(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::Tls;
 use crate::process::{Process, Spec, free_port, wait_until};
 
 /// The version that is tried: Debian 12 has it.
@@ -31,6 +32,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// Keep an append-only file. Without it, only `SAVE` writes anything to disk.
     pub append_only: bool,
+    /// Listen for TLS too, on a free port, which stays the same over restarts.
+    pub tls: Option<Tls>,
     /// Further settings, as in `redis.conf`: name and value.
     pub config: Vec<(String, String)>,
 }
@@ -58,6 +61,7 @@ pub struct Redis {
     folder: PathBuf,
     options: Options,
     port: u16,
+    tls_port: Option<u16>,
     process: Process,
 }
 
@@ -71,8 +75,9 @@ impl Redis {
         let mut attempt = 1;
         loop {
             let port = options.port.map_or_else(free_port, Ok)?;
-            match launch(folder, port, &options) {
-                Ok(process) => return Ok(Self { folder: folder.to_owned(), options, port, process }),
+            let tls_port = options.tls.is_some().then(free_port).transpose()?;
+            match launch(folder, port, tls_port, &options) {
+                Ok(process) => return Ok(Self { folder: folder.to_owned(), options, port, tls_port, process }),
                 // Somebody may have taken the port since it was free.
                 Err(_) if options.port.is_none() && attempt < STARTS_MAX => attempt += 1,
                 Err(error) => return Err(error),
@@ -86,7 +91,7 @@ impl Redis {
     /// As [`Redis::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
-        self.process = launch(&self.folder, self.port, &self.options)?;
+        self.process = launch(&self.folder, self.port, self.tls_port, &self.options)?;
         Ok(())
     }
 
@@ -113,7 +118,7 @@ impl Redis {
         std::fs::copy(copy, self.folder.join(SAVED)).with_context(|| format!("cannot read {}", copy.display()))?;
         // With an append-only file it would not look at the copy.
         let options = Options { append_only: false, ..self.options.clone() };
-        self.process = launch(&self.folder, self.port, &options)?;
+        self.process = launch(&self.folder, self.port, self.tls_port, &options)?;
         if self.options.append_only {
             self.ask("CONFIG SET appendonly yes")?;
             wait_until("Redis has an append-only file again", READY_MAX, || {
@@ -149,6 +154,12 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// The same, for clients that speak TLS.
+    #[must_use]
+    pub fn tls_url(&self) -> Option<String> {
+        self.tls_port.map(|port| format!("rediss://127.0.0.1:{port}"))
+    }
+
     /// Gives it a command, as one line (`CONFIG SET maxmemory 1mb`), and returns what it says.
     ///
     /// # Errors
@@ -158,7 +169,7 @@ impl Redis {
     }
 }
 
-fn launch(folder: &Path, port: u16, options: &Options) -> anyhow::Result<Process> {
+fn launch(folder: &Path, port: u16, tls_port: Option<u16>, options: &Options) -> anyhow::Result<Process> {
     let mut args = Vec::new();
     let mut set = |name: &str, value: &str| args.extend([format!("--{name}"), value.to_owned()]);
     set("port", &port.to_string());
@@ -167,6 +178,12 @@ fn launch(folder: &Path, port: u16, options: &Options) -> anyhow::Result<Process
     set("daemonize", "no");
     for (name, value) in options.settings() {
         set(&name, &value);
+    }
+    if let (Some(port), Some(tls)) = (tls_port, &options.tls) {
+        set("tls-port", &port.to_string());
+        set("tls-ca-cert-file", &tls.roots.display().to_string());
+        set("tls-cert-file", &tls.certificate.display().to_string());
+        set("tls-key-file", &tls.key.display().to_string());
     }
     let spec = Spec { program: PROGRAM.into(), args, env: vec![], user: None, log: folder.join("redis.log") };
     let process = Process::start(&spec)?;
@@ -274,7 +291,7 @@ fn start_node(folder: &Path, port: Option<u16>) -> anyhow::Result<Redis> {
         };
         let config = [("cluster-enabled", "yes".into()), ("cluster-port", bus.to_string())];
         let config = config.map(|(name, value): (&str, String)| (name.to_owned(), value)).to_vec();
-        match Redis::start(folder, Options { port, append_only: false, config }) {
+        match Redis::start(folder, Options { port, config, ..Options::default() }) {
             Ok(node) => return Ok(node),
             Err(_) if port.is_none() && attempt < STARTS_MAX => attempt += 1,
             Err(error) => return Err(error),

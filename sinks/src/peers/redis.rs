@@ -7,13 +7,16 @@ use orderly_domain::port::peers::Share;
 use orderly_domain::port::{self, Error, Result};
 use orderly_lua::SHARE;
 
-use crate::redis::{Connection, Servers, Urls};
+use crate::redis::{Address, Connection, Servers};
+use crate::tls::ClientTls;
 
 /// How nodes meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Where Redis is, as [`crate::fanout::redis::Options::urls`].
     pub urls: Vec<String>,
+    /// Whom to trust where an address begins with `rediss`.
+    pub tls: ClientTls,
     /// How long an answer may take.
     pub response_timeout: Duration,
     /// The key under which they meet.
@@ -26,9 +29,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let crate::fanout::redis::Options { urls, response_timeout, .. } = crate::fanout::redis::Options::default();
+        let crate::fanout::redis::Options { urls, tls, response_timeout, .. } =
+            crate::fanout::redis::Options::default();
         Self {
             urls,
+            tls,
             response_timeout,
             key: "orderly:ingress:nodes".into(),
             node: String::new(),
@@ -53,9 +58,10 @@ impl Peers {
     /// A node that has not been heard of yet.
     ///
     /// # Errors
-    /// When an address cannot be read.
+    /// When an address or a certificate cannot be read.
     pub fn new(options: Options) -> Result<Self> {
-        Ok(Self { servers: Servers::new(&Urls(&options.urls), options.response_timeout, 1)?, options })
+        let address = Address { urls: options.urls.clone(), tls: options.tls.clone() };
+        Ok(Self { servers: Servers::new(address, options.response_timeout, 1)?, options })
     }
 }
 

@@ -6,4 +6,4 @@ mod servers;
 
 pub(crate) use connection::Connection;
 pub(crate) use error::{not_connected, unknown_or_refused};
-pub(crate) use servers::{Servers, Urls};
+pub(crate) use servers::{Address, Servers};

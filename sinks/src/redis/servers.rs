@@ -12,18 +12,63 @@ use tokio::time::timeout;
 use super::connection::Node;
 use super::error::keeps_connection;
 use super::{Connection, not_connected, unknown_or_refused};
+use crate::tls::ClientTls;
 
-/// Where Redis is: one address for a server, several for a cluster (any of its nodes; the others are found).
+/// Where Redis is, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Urls<'a>(pub(crate) &'a [String]);
+pub(crate) struct Address {
+    /// One for a server, several for a cluster (any of its nodes; the others are found): `redis://HOST:PORT`, or
+    /// `rediss://HOST:PORT` for TLS.
+    pub(crate) urls: Vec<String>,
+    /// For `rediss`.
+    pub(crate) tls: ClientTls,
+}
+
+impl Address {
+    /// What makes connections, with the certificates of now.
+    fn open(&self, response_timeout: Duration) -> Result<Opened> {
+        let unreadable =
+            |error| Error::DidNotHappen(format!("{error}; write addresses as redis://HOST:PORT, or rediss:// for TLS"));
+        let certificates = if self.urls.iter().any(|url| url.starts_with(TLS_SCHEME)) {
+            Some(self.tls.for_redis().map_err(|error| Error::DidNotHappen(error.to_string()))?)
+        } else {
+            None
+        };
+        match (self.urls.as_slice(), certificates) {
+            ([], _) => Err(Error::DidNotHappen("no address of Redis was given".into())),
+            ([url], certificates) => {
+                let client = match certificates {
+                    None => Client::open(url.as_str()),
+                    Some(certificates) => Client::build_with_tls(url.as_str(), certificates),
+                };
+                client.map(Box::new).map(Opened::Single).map_err(unreadable)
+            }
+            (urls, certificates) => {
+                let mut builder = ClusterClient::builder(urls.iter().map(String::as_str))
+                    .connection_timeout(response_timeout)
+                    .response_timeout(response_timeout)
+                    .retries(CLUSTER_RETRIES)
+                    .min_retry_wait(CLUSTER_RETRY_PAUSE_MIN_MS)
+                    .max_retry_wait(CLUSTER_RETRY_PAUSE_MAX_MS);
+                if let Some(certificates) = certificates {
+                    builder = builder.certs(certificates);
+                }
+                builder.build().map(Box::new).map(Opened::Cluster).map_err(unreadable)
+            }
+        }
+    }
+}
+
+/// How an address begins whose server speaks TLS.
+const TLS_SCHEME: &str = "rediss://";
 
 /// Attempts of the cluster's client, for redirections. Each call is safe to send twice.
 const CLUSTER_RETRIES: u32 = 3;
 const CLUSTER_RETRY_PAUSE_MIN_MS: u64 = 10;
 const CLUSTER_RETRY_PAUSE_MAX_MS: u64 = 100;
 
-enum Address {
-    Single(Client),
+enum Opened {
+    Single(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -33,7 +78,7 @@ type Numbered = (u64, Connection);
 /// The servers, with a fixed number of connections. Each is made when it is needed, and dropped for good when an answer
 /// did not come in time: what comes late on it must not be taken for the answer to another question.
 pub(crate) struct Servers {
-    client: Address,
+    address: Address,
     response_timeout: Duration,
     connections: Vec<Mutex<Option<Numbered>>>,
     made: AtomicU64,
@@ -43,24 +88,11 @@ impl Servers {
     /// Servers at these addresses, nobody connected yet.
     ///
     /// # Errors
-    /// When an address cannot be read.
-    pub(crate) fn new(urls: &Urls<'_>, response_timeout: Duration, connections: usize) -> Result<Self> {
-        let unreadable = |error| Error::DidNotHappen(format!("{error}; write addresses as redis://HOST:PORT"));
-        let client = match urls.0 {
-            [] => return Err(Error::DidNotHappen("no address of Redis was given".into())),
-            [url] => Address::Single(Client::open(url.as_str()).map_err(unreadable)?),
-            urls => {
-                let builder = ClusterClient::builder(urls.iter().map(String::as_str))
-                    .connection_timeout(response_timeout)
-                    .response_timeout(response_timeout)
-                    .retries(CLUSTER_RETRIES)
-                    .min_retry_wait(CLUSTER_RETRY_PAUSE_MIN_MS)
-                    .max_retry_wait(CLUSTER_RETRY_PAUSE_MAX_MS);
-                Address::Cluster(Box::new(builder.build().map_err(unreadable)?))
-            }
-        };
+    /// When an address or a certificate cannot be read.
+    pub(crate) fn new(address: Address, response_timeout: Duration, connections: usize) -> Result<Self> {
+        address.open(response_timeout)?;
         let connections = (0..connections.max(1)).map(|_| Mutex::new(None)).collect();
-        Ok(Self { client, response_timeout, connections, made: AtomicU64::new(0) })
+        Ok(Self { address, response_timeout, connections, made: AtomicU64::new(0) })
     }
 
     /// Asks on the connection of that lane: what is asked on one lane at the same time is sent in the order asked.
@@ -121,14 +153,15 @@ impl Servers {
     /// # Errors
     /// `DidNotHappen` when there is none to be had.
     pub(crate) async fn connect(&self) -> Result<Connection> {
+        let opened = self.address.open(self.response_timeout)?;
         let connect = async {
-            match &self.client {
-                Address::Single(client) => {
+            match &opened {
+                Opened::Single(client) => {
                     // `call` has a timeout of its own, which also drops the connection.
                     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
                     client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
                 }
-                Address::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+                Opened::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
             }
         };
         match timeout(self.response_timeout, connect).await {

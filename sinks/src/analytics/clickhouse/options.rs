@@ -3,11 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::tls::ClientTls;
+
 /// What can be set. Every bound is a maximum.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The server's HTTP address, `http://host:port`, without a user in it.
+    /// The server's HTTP address, `http://host:port` or, for TLS, `https://host:port`, without a user in it.
     pub url: String,
+    /// Whom to trust where the address begins with `https`.
+    pub tls: ClientTls,
     /// The database; made when it is not there.
     pub database: String,
     /// Who asks.
@@ -32,6 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8123".into(),
+            tls: ClientTls::default(),
             database: "orderly".into(),
             user: "default".into(),
             password: None,

@@ -1,21 +1,30 @@
 //! The server: who it is, what it can do, and how it is asked.
 
-use std::future::Future;
+use std::future::{Future, ready};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use clickhouse::sql::Identifier;
 use clickhouse::{Client, Compression, RowOwned, RowRead};
+use futures::future::BoxFuture;
+use http::Uri;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use orderly_domain::port::{self, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use tower_service::Service;
 
 use super::{Options, error};
+use crate::tls::ClientTls;
 
 /// From this version on a server is one of today. 18.16 and 26.7 were tried; this lies where all that is asked of the
 /// newer kind had long been there.
 const MODERN: (u32, u32) = (22, 8);
+
+/// How the address of a server begins that speaks TLS.
+const TLS_SCHEME: &str = "https://";
 
 /// How long an unused connection is kept: less than the 3 s after which a server closes it.
 const IDLE_MAX: Duration = Duration::from_secs(2);
@@ -53,7 +62,7 @@ impl Server {
     pub(super) async fn connect(options: Options) -> Result<Self> {
         check_url(&options.url)?;
         let compression = if options.compress { Compression::Lz4 } else { Compression::None };
-        let client = client(options.timeout).with_url(&options.url).with_user(&options.user);
+        let client = client(&options)?.with_url(&options.url).with_user(&options.user);
         let client = client.with_compression(compression);
         let client = match &options.password {
             Some(password) => client.with_password(password),
@@ -160,13 +169,46 @@ impl Server {
 
 /// A client over connections that send at once. The default one's wait for an acknowledgement before an insert's last
 /// piece, and the server holds that back for 40 ms.
-fn client(connect_timeout: Duration) -> Client {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(connect_timeout));
-    let pool =
-        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_MAX).build(connector);
-    Client::with_http_client(pool)
+///
+/// # Errors
+/// When it is to speak TLS, and a file for that cannot be used.
+fn client(options: &Options) -> Result<Client> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(options.timeout));
+    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    builder.pool_idle_timeout(IDLE_MAX);
+    if !options.url.starts_with(TLS_SCHEME) {
+        return Ok(Client::with_http_client(builder.build(http)));
+    }
+    http.enforce_http(false);
+    let tls = options.tls.clone();
+    tls.config().map_err(|error| port::Error::DidNotHappen(error.to_string()))?;
+    Ok(Client::with_http_client(builder.build(Connector { http, tls })))
+}
+
+/// Makes each connection with the certificates of then.
+#[derive(Clone, Debug)]
+struct Connector {
+    http: HttpConnector,
+    tls: ClientTls,
+}
+
+impl Service<Uri> for Connector {
+    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Error = <HttpsConnector<HttpConnector> as Service<Uri>>::Error;
+    type Future = BoxFuture<'static, std::result::Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        self.http.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        match self.tls.config() {
+            Ok(config) => Box::pin(HttpsConnector::from((self.http.clone(), config)).call(server)),
+            Err(error) => Box::pin(ready(Err(error.into()))),
+        }
+    }
 }
 
 /// ClickHouse writes a whole number of a floating type without its point.
@@ -178,9 +220,9 @@ fn typed(value: Value, kind: &str) -> Value {
 }
 
 fn check_url(url: &str) -> Result<()> {
-    let host = url.strip_prefix("http://").unwrap_or_default();
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix(TLS_SCHEME)).unwrap_or_default();
     if host.is_empty() || host.contains('@') {
-        let text = "the address of analytics must be http://host:port; user and password are set beside it";
+        let text = "the address of analytics must be http://host:port or https://host:port; user and password are set beside it";
         return Err(port::Error::DidNotHappen(text.into()));
     }
     Ok(())
@@ -206,7 +248,8 @@ mod tests {
     #[test]
     fn refuses_addresses_that_it_cannot_use_or_would_tell() {
         check_url("http://127.0.0.1:8123").unwrap();
-        for url in ["", "127.0.0.1:8123", "https://127.0.0.1:8443", "http://user:secret@127.0.0.1:8123"] {
+        check_url("https://127.0.0.1:8443").unwrap();
+        for url in ["", "127.0.0.1:8123", "https://", "http://user:secret@127.0.0.1:8123"] {
             let text = check_url(url).unwrap_err().to_string();
             assert!(!text.contains("secret"), "{text}");
         }

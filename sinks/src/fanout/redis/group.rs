@@ -19,7 +19,8 @@ use redis::{FromRedisValue, ToRedisArgs};
 use tokio::time::Instant;
 
 use super::entry::{self, Id, Place};
-use crate::redis::{Connection, Servers, Urls};
+use crate::redis::{Address, Connection, Servers};
+use crate::tls::ClientTls;
 
 /// The pause between two looks for what others left is this share of the time after which it is theirs no more.
 const CLAIM_LOOKS: u32 = 4;
@@ -29,6 +30,8 @@ const CLAIM_LOOKS: u32 = 4;
 pub struct Options {
     /// Where Redis is, as [`super::Options::urls`].
     pub urls: Vec<String>,
+    /// Whom to trust where an address begins with `rediss`.
+    pub tls: ClientTls,
     /// How long an answer may take.
     pub response_timeout: Duration,
     /// The stream's key.
@@ -49,9 +52,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let super::Options { urls, response_timeout, stream, idle, .. } = super::Options::default();
+        let super::Options { urls, tls, response_timeout, stream, idle, .. } = super::Options::default();
         Self {
             urls,
+            tls,
             response_timeout,
             stream,
             group: String::new(),
@@ -161,10 +165,11 @@ impl Member {
                 )));
             }
         }
-        let Options { urls, stream, group, response_timeout, idle, .. } = &options;
+        let Options { urls, tls, stream, group, response_timeout, idle, .. } = &options;
+        let address = Address { urls: urls.clone(), tls: tls.clone() };
         let member = Self {
-            servers: Servers::new(&Urls(urls), *response_timeout, 1)?,
-            waiting: Servers::new(&Urls(urls), *response_timeout + *idle, 1)?,
+            servers: Servers::new(address.clone(), *response_timeout, 1)?,
+            waiting: Servers::new(address, *response_timeout + *idle, 1)?,
             keys: [stream.clone(), format!("{{{stream}}}:group:{group}")],
             place_of_stream: format!("{{{stream}}}:place"),
             queue: VecDeque::new(),

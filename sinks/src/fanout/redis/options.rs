@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use crate::tls::ClientTls;
+
 /// What can be set. Every bound is a maximum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Where Redis is, as `redis://[USER:PASSWORD@]HOST:PORT[/DATABASE]`. One address is a server; several are nodes of a
     /// cluster, which tell of the others.
     pub urls: Vec<String>,
+    /// Whom to trust where an address begins with `rediss`.
+    pub tls: ClientTls,
     /// How long an answer may take. Then it is unknown whether the call happened, and its connection is dropped.
     pub response_timeout: Duration,
     /// The stream's key; without `{` and `}`.
@@ -26,6 +30,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             urls: vec!["redis://127.0.0.1:6379".into()],
+            tls: ClientTls::default(),
             response_timeout: Duration::from_secs(1),
             stream: "orderly:outcomes".into(),
             kept_batches_max: 10_000,

@@ -18,7 +18,7 @@ use super::Options;
 use super::entry::{self, Id};
 use super::metrics::Metrics;
 use super::reader::{Heard, Reader};
-use crate::redis::{Connection, Servers, Urls};
+use crate::redis::{Address, Connection, Servers};
 
 /// The fan-out over a Redis stream. Its streams end when it is dropped, after what it published until then.
 pub struct Fanout {
@@ -41,20 +41,21 @@ impl Fanout {
     /// # Errors
     /// When Redis cannot be reached.
     pub async fn open(options: Options, registry: &Registry) -> Result<Self> {
-        let Options { urls, response_timeout, stream, kept_batches_max, capacity_batches, listen, idle } = options;
+        let Options { urls, tls, response_timeout, stream, kept_batches_max, capacity_batches, listen, idle } = options;
         if stream.contains(['{', '}']) {
             return Err(Error::DidNotHappen(format!(
                 "the stream {stream:?} must not contain {{ or }}; choose another"
             )));
         }
-        let servers = Servers::new(&Urls(&urls), response_timeout, 1)?;
+        let address = Address { urls, tls };
+        let servers = Servers::new(address.clone(), response_timeout, 1)?;
         let sender = broadcast::Sender::new(capacity_batches.clamp(1, Self::CAPACITY_BATCHES_MAX));
         let (stop, stopping) = watch::channel(None);
         // In a cluster, a key in braces lies where the key of that name does.
         let keys = [stream.clone(), format!("{{{stream}}}:place")];
         let metrics = Metrics::register(registry)?;
         if listen {
-            let waiting = Servers::new(&Urls(&urls), response_timeout + idle, 1)?;
+            let waiting = Servers::new(address, response_timeout + idle, 1)?;
             let gaps = metrics.gaps.clone();
             let reader = Reader::open(waiting, keys.clone(), idle, sender.clone(), stopping, gaps).await?;
             tokio::spawn(reader.run());

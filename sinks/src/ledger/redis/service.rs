@@ -26,7 +26,7 @@ use super::known::{Known, Seen};
 use super::metrics::Metrics;
 use super::part::{lent, parts};
 use super::reply::{self, Reply};
-use crate::redis::{Connection, Servers, Urls};
+use crate::redis::{Address, Connection, Servers};
 
 /// Days that are asked about at once; further ones wait for a gate.
 const GATES: usize = 64;
@@ -56,11 +56,11 @@ impl Ledger {
     /// # Errors
     /// When Redis cannot be reached, or throws keys away when its memory is full.
     pub async fn open(options: Options, pseudonyms: Pseudonyms, registry: &Registry) -> Result<Self> {
-        let Options { urls, response_timeout, connections, batch_max, prefix, log_partitions } = options;
+        let Options { urls, tls, response_timeout, connections, batch_max, prefix, log_partitions } = options;
         if prefix.contains('{') {
             return Err(Error::DidNotHappen(format!("the prefix {prefix:?} must not contain {{; choose another")));
         }
-        let servers = Servers::new(&Urls(&urls), response_timeout, connections)?;
+        let servers = Servers::new(Address { urls, tls }, response_timeout, connections)?;
         servers.check_keeps_everything().await?;
         Ok(Self {
             servers,

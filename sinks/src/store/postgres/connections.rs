@@ -7,10 +7,14 @@ use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Object, Pool, Poo
 use futures::future::BoxFuture;
 use orderly_domain::port;
 use prometheus::IntGauge;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Config, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Options;
 use super::error::{Failure, sort, words};
+use crate::tls::ClientTls;
 
 /// Some connections to one server.
 #[derive(Clone, Debug)]
@@ -25,7 +29,11 @@ impl Connections {
     pub(crate) fn new(url: &str, most: usize, options: &Options, waiting: IntGauge) -> port::Result<Self> {
         let config = config(url, options)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
+        let manager = match config.get_ssl_mode() {
+            SslMode::Require => Manager::from_config(config, options.tls.clone(), recycling),
+            _ => Manager::from_config(config, NoTls, recycling),
+        };
+        let pool = Pool::builder(manager)
             .max_size(most.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(options.connect_timeout))
@@ -90,6 +98,18 @@ impl Connections {
         if let Ok(Ok(())) = self.in_time(ended).await {
             lease.give_back();
         }
+    }
+}
+
+/// With the certificates of when the connection is made.
+impl MakeTlsConnect<Socket> for ClientTls {
+    type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+    type TlsConnect = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
+        let mut connect = MakeRustlsConnect::new(self.config()?);
+        MakeTlsConnect::<Socket>::make_tls_connect(&mut connect, host).map_err(Into::into)
     }
 }
 

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use crate::tls::ClientTls;
+
 /// What can be set. Every bound is a maximum.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The primary server's database: `postgres://user:password@host:port/database`.
+    /// The primary server's database: `postgres://user:password@host:port/database`. With `?sslmode=require` it is spoken to by
+    /// TLS, and its certificate must be good for its host; otherwise in clear.
     pub url: String,
     /// A replica's, for single decisions, which patients ask for. What is not there yet, or cannot be asked there, is asked
     /// of the primary; everything else always is.
     pub read_url: Option<String>,
+    /// Whom to trust where a URL asks for TLS.
+    pub tls: ClientTls,
     /// Connections for writes.
     pub writers: usize,
     /// Connections for reads; to the replica as many again.
@@ -40,6 +45,7 @@ impl Options {
         Self {
             url: url.into(),
             read_url: None,
+            tls: ClientTls::default(),
             writers: 4,
             readers: 8,
             connect_timeout: Duration::from_secs(5),

@@ -18,7 +18,7 @@ use super::*;
 
 /// One server for all tests of this process; each has a database of its own.
 static SERVER: LazyLock<Server> =
-    LazyLock::new(|| Server::start(&folder("server"), ServerOptions::default()).expect("a ClickHouse server"));
+    LazyLock::new(|| Server::start(&folder("server"), &ServerOptions::default()).expect("a ClickHouse server"));
 
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 

@@ -391,7 +391,7 @@ impl Fragile {
     async fn start(nodes: u16) -> Arc<Self> {
         tokio::task::spawn_blocking(move || {
             let folder = tempfile::tempdir().expect("a folder can be made");
-            let kafka = Kafka::start(folder.path(), &orderly_stack::kafka::Options { nodes, port: None });
+            let kafka = Kafka::start(folder.path(), &orderly_stack::kafka::Options { nodes, ..Default::default() });
             Arc::new(Self { kafka: Mutex::new(kafka.expect("Kafka can be started")), _folder: folder })
         })
         .await

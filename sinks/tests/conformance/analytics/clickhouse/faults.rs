@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::*;
 
 fn server(name: &str) -> Server {
-    Server::start(&folder(name), ServerOptions::default()).unwrap()
+    Server::start(&folder(name), &ServerOptions::default()).unwrap()
 }
 
 /// Many small rows; a day has a thousand, so that they cross months.
