@@ -13,6 +13,7 @@ mod follow;
 mod jwks;
 mod keys;
 mod personal;
+mod plan;
 mod rehearse;
 mod replay;
 mod serve;
@@ -140,6 +141,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             personal::list(&config, json).await?;
         }
         Command::Certs(Certs::Dev { out }) => certs::dev(&out)?,
+        Command::Plan(command) => plan::run(&command)?,
         Command::Config(command) => {
             let config = configured(&command.source)?;
             let mut out = std::io::stdout().lock();

@@ -43,6 +43,10 @@ enum Command {
     Limits(limits::Options),
     /// Put Orderly beside what people would otherwise build, and write a report
     Compare(compare::Options),
+    /// Measure what an intent costs each process, for `orderly plan --costs`
+    Costs(compare::capacity::CostOptions),
+    /// Play a peak on this machine, and set what `orderly plan` foretells beside what was measured
+    Plan(compare::capacity::Options),
     /// Count the instructions of the small steps that every booking takes, and compare them with what they were
     Micro(micro::Options),
     /// Serve a handler that parses a booking and does nothing: the limit that `limits` measures
@@ -81,6 +85,17 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (report, path) = compare::run(&options).await?;
             print(&std::fs::read_to_string(&path)?)?;
             report.holds()
+        }
+        Command::Costs(options) => {
+            let costs = compare::capacity::measure(&options).await?;
+            print(&format!("{}\n", serde_json::to_string_pretty(&costs)?))?;
+            true
+        }
+        Command::Plan(options) => {
+            let report = compare::capacity::run(&options).await?;
+            print(&report.to_text())?;
+            write_json(options.json.as_deref(), &report)?;
+            true
         }
         Command::Micro(options) => {
             let (text, holds) = micro::run(&options)?;

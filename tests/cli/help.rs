@@ -25,6 +25,7 @@ fn every_command_explains_itself_with_examples() {
         &["keys", "reencrypt"],
         &["keys", "list"],
         &["token"],
+        &["plan"],
         &["config"],
     ] {
         let help = output(orderly(folder.path()).args(command).arg("--help"));

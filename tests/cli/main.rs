@@ -9,6 +9,7 @@ mod dashboards;
 mod distributed;
 mod follow;
 mod help;
+mod plan;
 mod policy;
 mod profiles;
 mod program;

@@ -1,5 +1,6 @@
 //! Orderly beside what people would otherwise build: the same loads, the same client, the same machine, one report.
 
+pub mod capacity;
 mod cost;
 mod crash;
 mod drive;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -48,6 +48,11 @@ impl Servers {
             anyhow::Ok(Self { kafka, redis, postgres, folder })
         })
         .await?
+    }
+
+    /// Where the servers keep their files, each in a folder of its name.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The options of a log of its own.
