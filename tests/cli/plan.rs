@@ -16,7 +16,7 @@ fn presets_print_what_they_need_and_how_it_is_computed() {
         {
             assert!(text.contains(needed), "{needed} is missing:\n{text}");
         }
-        assert!(text.contains(&format!("intents a day: {intents} intents")), "{text}");
+        assert!(text.contains(&format!("intents a day: {intents}")), "{text}");
         let again = output(orderly(folder.path()).args(["plan", "--preset", preset]));
         assert_eq!(text, again, "a plan is the same every time");
     }
