@@ -28,8 +28,8 @@ const HBA: &str = "hostssl all all 127.0.0.1/32 trust clientcert=verify-full\nho
 
 const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
-/// How often a start tries another port when none was given.
-const PORTS_MAX: usize = 5;
+/// How often a start is tried: with other ports, when none was given.
+const STARTS_MAX: usize = 5;
 /// Where Debian's packages put the programs, one folder a version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
@@ -94,7 +94,7 @@ impl Postgres {
         if !folder.join("data/PG_VERSION").exists() {
             make_data(&programs, folder, user)?;
         }
-        let mut tries = if options.port.is_some() { 1 } else { PORTS_MAX };
+        let mut tries = if options.port.is_some() { 1 } else { STARTS_MAX };
         loop {
             tries -= 1;
             let port = options.port.map_or_else(free_port, Ok)?;
@@ -112,8 +112,20 @@ impl Postgres {
     /// When it does not stop or start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.stop()?;
-        self.process = launch(&programs()?, &self.folder, server_user()?, &self.options, self.port)?;
-        Ok(())
+        let (programs, user) = (programs()?, server_user()?);
+        let mut tries = STARTS_MAX;
+        loop {
+            tries -= 1;
+            match launch(&programs, &self.folder, user, &self.options, self.port) {
+                Ok(process) => {
+                    self.process = process;
+                    return Ok(());
+                }
+                // A child that was forked as its parent was killed keeps their memory for a moment, and the next server refuses.
+                Err(_) if tries > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Asks it to end its connections and stop, and waits.
