@@ -150,6 +150,7 @@ describe("patients", () => {
           assert.equal(await mine.locator("html").getAttribute("lang"), locale === "zh-CN" ? "zh-CN" : "en");
           await sound(mine, "the list");
           await mine.locator("[data-session] a").first().click();
+          await heading(mine, title).waitFor({ state: "detached" });
           await heading(mine, /./).waitFor();
           await sound(mine, "a session");
           await mine.goto(`${hospital.url}/#/tickets`);
