@@ -1,7 +1,7 @@
 # Every command of the project. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help web screenshots run build up down test test-code test-rush test-api fuzz lint fmt check replay sim sim-planted faults bench bench-compare bench-limits bench-micro bench-instructions bench-full clean-data
+.PHONY: help web screenshots run build up down test test-code test-rush test-api fuzz lint fmt check replay sim sim-planted faults bench bench-compare bench-limits bench-micro bench-instructions bench-flame bench-full clean-data
 
 # Where `make run` listens, on the loopback address.
 PORT ?= 8080
@@ -96,6 +96,10 @@ bench-instructions: ## count their instructions and compare with bench/instructi
 	cargo build --release --bins -p orderly -p orderly-bench
 	@bash -c 'source bench/install.sh; need valgrind valgrind'
 	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" micro $(if $(UPDATE),--update)
+
+bench-flame: build ## where the processor is while bookings are accepted and decided: flame graphs into docs/bench (OUT)
+	@bash -c 'set -e; source bench/install.sh; need perf linux-perf; need_inferno; \
+	  "$${CARGO_TARGET_DIR:-target}/release/orderly-bench" flame --out $(OUT) --inferno "$$inferno"'
 
 bench-full: build ## every load in full, and all limits: more than an hour
 	@bash -c 'set -e; source bench/install.sh; need_servers'

@@ -36,6 +36,15 @@ need_servers() {
   need mvn maven
 }
 
+# What draws flame graphs, in the folder $inferno: built once, into the cache folder.
+need_inferno() {
+  local version=0.12.8
+  inferno=${XDG_CACHE_HOME:-$HOME/.cache}/orderly/inferno-$version/bin
+  [[ -x $inferno/inferno-flamegraph ]] && return
+  cargo install inferno --version "$version" --locked --quiet --root "${inferno%/bin}" \
+    --bin inferno-collapse-perf --bin inferno-flamegraph
+}
+
 # The folder with the commands of Python packages, which are fetched once, pinned by hash, into the cache folder. Fails when
 # they cannot be fetched.
 #   python_tools NAME REQUIREMENTS

@@ -41,6 +41,8 @@ enum Command {
     },
     /// Measure every path beside what the machine can do, and print the ratios
     Limits(limits::Options),
+    /// Draw flame graphs of both paths: where the processor is while bookings are accepted and decided
+    Flame(limits::flame::Options),
     /// Put Orderly beside what people would otherwise build, and write a report
     Compare(compare::Options),
     /// Measure what an intent costs each process, for `orderly plan --costs`
@@ -63,12 +65,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<ExitCode> {
     let command = Arguments::parse().command;
+    // Steps bring the runtime that they need.
+    if let Command::Micro(options) = &command {
+        let (text, holds) = micro::run(options)?;
+        print(&text)?;
+        return Ok(status(holds));
+    }
     let runtime = match command {
         Command::Bare { .. } => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
         // One thread is enough for the client, and leaves the machine to the server.
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
     };
     runtime.block_on(run(command))
+}
+
+const fn status(passed: bool) -> ExitCode {
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -79,6 +91,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let report = limits::run(&options).await?;
             print(&report.to_text())?;
             write_json(options.json.as_deref(), &report)?;
+            true
+        }
+        Command::Flame(options) => {
+            for path in limits::flame::run(&options).await? {
+                print(&format!("{}\n", path.display()))?;
+            }
             true
         }
         Command::Compare(options) => {
@@ -97,17 +115,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             write_json(options.json.as_deref(), &report)?;
             true
         }
-        Command::Micro(options) => {
-            let (text, holds) = micro::run(&options)?;
-            print(&text)?;
-            holds
-        }
+        Command::Micro(_) => unreachable!("it was run without a runtime"),
         Command::Bare { listen } => {
             limits::serve_bare(tokio::net::TcpListener::bind(listen).await?).await?;
             true
         }
     };
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(status(passed))
 }
 
 async fn rush(url: &str, options: &rush::Options, verdict: &verdict::Options) -> anyhow::Result<bool> {

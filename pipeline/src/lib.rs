@@ -3,6 +3,7 @@
 //! One reader a process takes records from the log, cuts them into epochs and hands every worker its partitions' share.
 //! An epoch's frontier is the commit watermark. What is in flight is bounded: the reader waits while too many epochs are.
 
+mod alone;
 mod dataflow;
 mod failure;
 mod graph;
@@ -15,6 +16,7 @@ mod retention;
 mod runtime;
 mod takeover;
 
+pub use alone::run_alone;
 pub use relay::Relay;
 pub use retention::{Retention, StoreRetention};
 pub use runtime::{Error, Options, Pipeline, Ports};

@@ -51,7 +51,7 @@ impl Default for Options {
             workers: 1,
             stepped: false,
             epoch_records_max: 4_096,
-            epoch_linger: Duration::from_millis(5),
+            epoch_linger: Duration::from_millis(1),
             epochs_in_flight_max: 16,
             batch_records_max: 8_192,
             ledger_lanes: 1,

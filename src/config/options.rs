@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use orderly_ingress::throttle::Policy;
 use orderly_operators::RecentTickets;
 
-use super::Config;
+use super::{Config, Profile};
 
 impl Config {
     /// The intent log's.
@@ -165,7 +165,10 @@ impl Config {
             stepped: false,
             workers: pipeline.workers,
             epoch_records_max: pipeline.epoch_records_max,
-            epoch_linger: Duration::from_millis(pipeline.epoch_linger_ms),
+            epoch_linger: Duration::from_millis(pipeline.epoch_linger_ms.unwrap_or(match self.profile {
+                Profile::Embedded => 1,
+                Profile::Distributed => 5,
+            })),
             epochs_in_flight_max: pipeline.epochs_in_flight_max,
             batch_records_max: pipeline.batch_records_max,
             ledger_lanes: pipeline.ledger_lanes,

@@ -236,9 +236,9 @@ pub(crate) struct Pipeline {
     #[config(default = 4_096, env = "ORDERLY_PIPELINE__EPOCH_RECORDS_MAX")]
     pub epoch_records_max: usize,
     /// The shortest time between two epochs that are not full, in milliseconds: it trades latency for larger
-    /// transactions.
-    #[config(default = 5, env = "ORDERLY_PIPELINE__EPOCH_LINGER_MS")]
-    pub epoch_linger_ms: u64,
+    /// transactions. Without it, 1 in the embedded profile and 5 in the distributed one, where a transaction costs more.
+    #[config(env = "ORDERLY_PIPELINE__EPOCH_LINGER_MS")]
+    pub epoch_linger_ms: Option<u64>,
     /// Epochs that are read and not committed, at most.
     #[config(default = 16, env = "ORDERLY_PIPELINE__EPOCHS_IN_FLIGHT_MAX")]
     pub epochs_in_flight_max: usize,

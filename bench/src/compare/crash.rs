@@ -42,7 +42,7 @@ async fn orderly(lab: &Lab, caller: &Caller<'_>, plan: &Plan) -> anyhow::Result<
     let server = lab.embedded().await?;
     replay::open(&[Api::new(Client::new(&server.url, 1, Duration::from_secs(30))?)], &plan.sessions).await?;
     let target = caller.target(&server.url, Words::Wait, plan, caller.connections, ANSWER_MAX)?;
-    let load = closed(&target, caller.connections, &plan.wishes, CUT, caller.bar);
+    let load = closed(&target, caller.connections, 0, &plan.wishes, CUT, caller.bar);
     let kill = async {
         tokio::time::sleep(AFTER).await;
         server.crash().await
@@ -69,7 +69,7 @@ async fn baseline(
     let server = lab.baseline(kind, &database, &redis).await?;
     open_baseline(&server.url, &plan.sessions).await?;
     let target = caller.target(&server.url, Words::Plain, plan, caller.connections, ANSWER_MAX)?;
-    let load = closed(&target, caller.connections, &plan.wishes, CUT, caller.bar);
+    let load = closed(&target, caller.connections, 0, &plan.wishes, CUT, caller.bar);
     let kill = async {
         tokio::time::sleep(AFTER).await;
         redis.process().kill()?;

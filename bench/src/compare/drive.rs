@@ -197,10 +197,12 @@ async fn decide(target: &Target, number: u64, wish: Wish, due: Instant, give_up:
     one
 }
 
-/// Every connection sends its next wish as soon as the last one has its outcome, until all are sent or the time is up.
+/// Every connection sends its next wish as soon as the last one has its outcome, until all are sent or the time is up. The
+/// first one is sent as number `from`.
 pub(super) async fn closed(
     target: &Target,
     connections: usize,
+    from: u64,
     wishes: &[Wish],
     cut: Duration,
     bar: &ProgressBar,
@@ -212,7 +214,7 @@ pub(super) async fn closed(
             let index = next.get();
             let Some(wish) = wishes.get(index) else { return };
             next.set(index + 1);
-            let one = decide(target, index as u64, *wish, Instant::now(), None).await;
+            let one = decide(target, from + index as u64, *wish, Instant::now(), None).await;
             tally.borrow_mut().note(one);
             bar.inc(1);
         }
@@ -319,7 +321,7 @@ mod tests {
         let plan = Workload::Hot.plan(Size { full: false }, &replay::Options::default()).expect("valid");
         let (target, url) = target(&plan.sessions).await;
         let bar = ProgressBar::hidden();
-        let tally = closed(&target, 16, &plan.wishes[..1_000], Duration::from_secs(600), &bar).await;
+        let tally = closed(&target, 16, 0, &plan.wishes[..1_000], Duration::from_secs(600), &bar).await;
         assert_eq!((tally.booked.len(), tally.refused, tally.undecided, tally.cut), (100, 900, 0, false));
         let record = baseline_record(&url).await.expect("a record");
         assert!(Truth::of(&plan.sessions, &tally.booked, &record).holds());
@@ -327,7 +329,7 @@ mod tests {
         assert_eq!(tally.out_of_order(), 0);
         let late = Tally { asked: vec![(0, Instant::now())], sold_out: tally.sold_out.clone(), ..Tally::default() };
         assert_eq!(late.out_of_order(), 1, "a place after somebody was told that none is left");
-        let again = closed(&target, 16, &plan.wishes[..1_000], Duration::ZERO, &bar).await;
+        let again = closed(&target, 16, 0, &plan.wishes[..1_000], Duration::ZERO, &bar).await;
         assert!(again.cut && again.decided() == 0, "the time was up");
     }
 

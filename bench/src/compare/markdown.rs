@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Report, Row};
+use super::scale::Axis;
 use super::system::System;
 use super::workload::Workload;
 
@@ -28,6 +29,7 @@ pub(super) fn markdown(report: &Report, plots: &[(&str, String)]) -> String {
         load(&mut text, report, *workload, note);
     }
     crashes(&mut text, report);
+    scale(&mut text, report);
     text.push_str(READING);
     text
 }
@@ -178,6 +180,34 @@ fn crashes(text: &mut String, report: &Report) {
     );
     for crash in &report.crashes {
         let _ = writeln!(text, "| {} | {} | {} | {} |", crash.what, crash.told, crash.lost, crash.oversold);
+    }
+}
+
+fn scale(text: &mut String, report: &Report) {
+    if report.scale.is_empty() {
+        return;
+    }
+    text.push_str(
+        "\n## What an intent costs as a hospital grows\nOrderly, embedded, in a closed loop; everybody gets a number.\n\n\
+         | what grows | to | CPU ms each | decided/s | memory MiB |\n|---|---|---|---|---|\n",
+    );
+    for point in &report.scale {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.4} | {} | {:.0} |",
+            if point.axis == Axis::Sessions { "sessions" } else { "tickets" },
+            point.size,
+            point.cpu_ms_per_intent,
+            thousand(point.decided_per_s),
+            point.resident_bytes as f64 / 1_048_576.0,
+        );
+    }
+    // The first tickets also pay for the start.
+    for (axis, least, what) in [(Axis::Sessions, 0, "sessions"), (Axis::Tickets, 100_000, "tickets")] {
+        if let Some((small, large)) = report.growth(axis, least) {
+            let ratio = large.cpu_ms_per_intent / small.cpu_ms_per_intent;
+            let _ = writeln!(text, "\nAt {} {what} ÷ at {}: {ratio:.2}.", large.size, small.size);
+        }
     }
 }
 

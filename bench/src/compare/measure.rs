@@ -17,7 +17,7 @@ use super::workload::{Plan, Play, Size, Wish, Workload, endless};
 use crate::client::Client;
 
 /// The longest wait for one answer.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Connections of the impatient: more than they can fill.
 const STORM_CONNECTIONS: usize = 2_000;
 /// The share of its own most at which a system's acceptance is measured.
@@ -48,7 +48,7 @@ impl Caller<'_> {
     pub(super) async fn bare(&self, plan: &Plan, length: Duration) -> anyhow::Result<f64> {
         let server = crate::limits::process::bare().await?;
         let target = self.target(&server.url, Words::Accept, plan, self.connections, ANSWER_MAX)?;
-        let tally = closed(&target, self.connections, &wishes(plan, 0, 2_000_000)?, length, self.bar).await;
+        let tally = closed(&target, self.connections, 0, &wishes(plan, 0, 2_000_000)?, length, self.bar).await;
         server.kill().await?;
         Ok(tally.decided() as f64 / tally.took.as_secs_f64())
     }
@@ -69,7 +69,7 @@ impl Caller<'_> {
         let watch = Watch::begin(running.roots.clone());
         let mut row = Row::new(system, workload);
         let tally = match &plan.play {
-            Play::Closed => closed(&target, self.connections, &plan.wishes, size.cut(), self.bar).await,
+            Play::Closed => closed(&target, self.connections, 0, &plan.wishes, size.cut(), self.bar).await,
             Play::Open(arrivals) => open(&target, &plan.wishes, arrivals, self.bar).await?,
             Play::Ladder => self.ladder(&running, system, &target, plan, size, &mut row).await?,
             Play::Storm => self.storm(&running, system, &target, plan, size, &mut row).await?,
@@ -144,14 +144,14 @@ impl Caller<'_> {
 
     /// What a system decides at most, a second.
     async fn most(&self, target: &Arc<Target>, plan: &Plan, size: Size) -> anyhow::Result<(Tally, f64)> {
-        let tally = closed(target, self.connections, &wishes(plan, 0, 1_000_000)?, size.step(), self.bar).await;
+        let tally = closed(target, self.connections, 0, &wishes(plan, 0, 1_000_000)?, size.step(), self.bar).await;
         let most = tally.decided() as f64 / tally.took.as_secs_f64();
         anyhow::ensure!(most > 0.0, "nothing was decided: {}", tally.first_break.as_deref().unwrap_or("no answer"));
         Ok((tally, most))
     }
 }
 
-fn wishes(plan: &Plan, from: u64, count: u64) -> anyhow::Result<Vec<Wish>> {
+pub(super) fn wishes(plan: &Plan, from: u64, count: u64) -> anyhow::Result<Vec<Wish>> {
     (from..from + count).map(|number| endless(number, plan.sessions.len())).collect()
 }
 

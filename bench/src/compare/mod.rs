@@ -8,6 +8,7 @@ mod markdown;
 mod measure;
 mod plots;
 mod report;
+mod scale;
 mod system;
 mod target;
 mod truth;
@@ -27,6 +28,7 @@ use crate::{machine, replay};
 pub use drive::Moment;
 use measure::Caller;
 pub use report::{Crash, Report, Row, Step};
+pub use scale::{Axis, Point};
 pub use system::System;
 use system::{Lab, ask};
 pub use truth::Truth;
@@ -65,6 +67,12 @@ pub struct Options {
     /// Leave the crashes out
     #[arg(long)]
     pub no_crashes: bool,
+    /// Leave out what an intent costs as sessions and tickets grow
+    #[arg(long)]
+    pub no_scale: bool,
+    /// Tickets to which they grow [default: 1000000, with --full 10000000]
+    #[arg(long)]
+    pub tickets: Option<u64>,
     /// The server's program [default: the `orderly` beside this one]
     #[arg(long, value_name = "PROGRAM")]
     pub orderly: Option<PathBuf>,
@@ -132,6 +140,7 @@ pub async fn run(options: &Options) -> anyhow::Result<(Report, PathBuf)> {
         loads: Vec::new(),
         rows: Vec::new(),
         crashes: Vec::new(),
+        scale: Vec::new(),
     };
     std::fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     for workload in workloads {
@@ -148,6 +157,11 @@ pub async fn run(options: &Options) -> anyhow::Result<(Report, PathBuf)> {
     if !options.no_crashes {
         bar.set_message("crashes");
         report.crashes = crash::crashes(&mut lab, &caller, &Workload::Mass.plan(size, &replay)?).await?;
+    }
+    if !options.no_scale {
+        bar.set_message("growing hospitals");
+        let tickets_max = options.tickets.unwrap_or(if options.full { 10_000_000 } else { 1_000_000 });
+        report.scale = scale::measure(&mut lab, &caller, tickets_max).await?;
     }
     bar.finish_and_clear();
     let path = write(&options.out, &report)?;
@@ -209,6 +223,10 @@ fn write(folder: &Path, report: &Report) -> anyhow::Result<PathBuf> {
             plots::rates(&folder.join(file), title, report, workload)?;
             pictures.push((title, file.to_owned()));
         }
+    }
+    if !report.scale.is_empty() {
+        plots::scale(&folder.join("compare-scale.svg"), report)?;
+        pictures.push(("What an intent costs as sessions and tickets grow", "compare-scale.svg".to_owned()));
     }
     let write = |name: &str, content: &[u8]| {
         let path = folder.join(name);

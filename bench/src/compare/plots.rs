@@ -7,6 +7,7 @@ use plotters::prelude::*;
 
 use super::drive::{MOMENT, Moment};
 use super::report::Report;
+use super::scale::{Axis, Point};
 use super::system::System;
 use super::workload::Workload;
 use crate::plot::{self, BLUE, GREEN, ORANGE, PURPLE, Panel, Series, WIDTH, figure, legend, legend_height};
@@ -150,6 +151,30 @@ pub(super) fn spike(path: &Path, report: &Report) -> anyhow::Result<()> {
         Panel { axis: "people who wait", across, logarithmic: false, series: lines(&waiting) },
     ];
     let title = "The spike: arrivals, outcomes and who waits";
+    plot::draw(path, title, &format!("{}\n{}", report.machine, report.command), &panels)
+}
+
+/// Lines over what grows: what an intent costs, and the server's memory.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn scale(path: &Path, report: &Report) -> anyhow::Result<()> {
+    let panel = |axis, across, grows: Axis, colour, of: fn(&Point) -> f64| {
+        let points = report.scale.iter().filter(|point| point.axis == grows);
+        // Sizes are powers of ten.
+        let points = points.map(|point| ((point.size as f64).log10(), Some(of(point)))).collect();
+        Panel { axis, across, logarithmic: false, series: vec![Series { name: "Orderly, embedded", colour, points }] }
+    };
+    let panels = [
+        panel("CPU an intent, ms", "sessions, powers of ten", Axis::Sessions, BLUE, |point| point.cpu_ms_per_intent),
+        panel("CPU an intent, ms", "tickets before, powers of ten", Axis::Tickets, GREEN, |point| {
+            point.cpu_ms_per_intent
+        }),
+        panel("memory, MiB", "tickets before, powers of ten", Axis::Tickets, PURPLE, |point| {
+            point.resident_bytes as f64 / 1_048_576.0
+        }),
+    ];
+    let title = "What an intent costs as sessions and tickets grow";
     plot::draw(path, title, &format!("{}\n{}", report.machine, report.command), &panels)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::drive::{Moment, Tally};
+use super::scale::{Axis, Point};
 use super::system::System;
 use super::truth::Truth;
 use super::workload::Workload;
@@ -161,6 +162,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// What crashes took.
     pub crashes: Vec<Crash>,
+    /// What an intent costs as sessions and tickets grow.
+    pub scale: Vec<Point>,
 }
 
 impl Report {
@@ -175,6 +178,13 @@ impl Report {
     pub fn best_baseline(&self, workload: Workload) -> Option<&Row> {
         let baselines = self.rows.iter().filter(|row| row.workload == workload && row.system.answers_from_disk());
         baselines.max_by(|one, other| one.goodput_per_s.total_cmp(&other.goodput_per_s))
+    }
+
+    /// What an intent costs where there is most ÷ where there is least of what grows, from `least` on.
+    #[must_use]
+    pub fn growth(&self, axis: Axis, least: u64) -> Option<(Point, Point)> {
+        let mut points = self.scale.iter().filter(|point| point.axis == axis && point.size >= least);
+        Some((*points.next()?, *points.next_back()?))
     }
 
     /// Whether no system broke a rule while it ran.

@@ -173,6 +173,13 @@ impl Workload {
     }
 }
 
+/// A load without end: `wishes` of them find a place in so many sessions.
+pub(super) fn at_scale(sessions: usize, wishes: u64) -> anyhow::Result<Plan> {
+    let capacity = u32::try_from(2 * wishes.div_ceil(sessions as u64))?;
+    let note = format!("{sessions} sessions with places for all; closed loop");
+    Ok(Plan { sessions: open(sessions, capacity)?, wishes: Vec::new(), play: Play::Closed, note })
+}
+
 /// The wishes of a load without end: patients in turn, who each want one session after the other.
 pub(super) fn endless(number: u64, sessions: usize) -> anyhow::Result<Wish> {
     let number = usize::try_from(number)?;

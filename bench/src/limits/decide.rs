@@ -10,6 +10,7 @@ use orderly_pipeline::{Pipeline, Ports};
 use orderly_sinks::{fanout, ledger, log, store};
 use prometheus::Registry;
 use rusqlite::{Connection, types::Value};
+use tempfile::TempDir;
 
 use super::hospital::Hospital;
 use super::report::Ratio;
@@ -21,9 +22,9 @@ const RAW_ROWS: usize = 1_000;
 
 /// Decisions a second from a filled log to committed rows, and inserts a second of the same rows.
 pub(super) async fn measure(intents: u32) -> anyhow::Result<Ratio> {
-    let folder = tempfile::tempdir()?;
-    let value = as_in_the_server(decide(folder.path(), intents))?;
-    let path = folder.path().to_owned();
+    let filled = Filled::new(intents).await?;
+    let value = filled.decide()?;
+    let path = filled.folder.path().to_owned();
     let limit = tokio::task::spawn_blocking(move || insert_again(&path)).await??;
     let (what, beside) = ("decisions a second, committed", "raw inserts, 1,000 a transaction");
     Ok(Ratio { what, value, beside, limit, goal: Some(0.5) })
@@ -38,19 +39,41 @@ pub(super) fn as_in_the_server<T: Send>(
     std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-async fn decide(folder: &Path, intents: u32) -> anyhow::Result<f64> {
+/// A log with a rush in it that nobody has decided.
+pub(super) struct Filled {
+    folder: TempDir,
+    records: u64,
+}
+
+impl Filled {
+    pub(super) async fn new(intents: u32) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = open(folder.path(), &Registry::new())?;
+        let records = Hospital::new(CAPACITY)?.fill(&(Arc::clone(&log) as _), intents).await?;
+        log.close().await;
+        Ok(Self { folder, records })
+    }
+
+    /// Decides all of it, on threads of its own, and tells how many a second.
+    pub(super) fn decide(&self) -> anyhow::Result<f64> {
+        as_in_the_server(decide(self.folder.path(), self.records))
+    }
+}
+
+fn open(folder: &Path, registry: &Registry) -> anyhow::Result<Arc<log::sqlite::Log>> {
+    Ok(Arc::new(log::sqlite::Log::open(folder, log::sqlite::Options::default(), Arc::new(System), registry)?))
+}
+
+async fn decide(folder: &Path, records: u64) -> anyhow::Result<f64> {
     let registry = Registry::new();
-    let clock = Arc::new(System);
-    let log = log::sqlite::Log::open(folder, log::sqlite::Options::default(), Arc::clone(&clock) as _, &registry)?;
-    let log = Arc::new(log);
-    let records = Hospital::new(CAPACITY)?.fill(&(Arc::clone(&log) as _), intents).await?;
+    let log = open(folder, &registry)?;
     let store = Arc::new(store::sqlite::Store::open(folder, store::sqlite::Options::default(), &registry)?);
     let ports = Ports {
         log: Arc::clone(&log) as _,
         ledger: Arc::new(ledger::memory::Ledger::default()),
         store: Arc::clone(&store) as _,
         fanout: Arc::new(fanout::memory::Fanout::new(64)),
-        clock,
+        clock: Arc::new(System),
     };
     let rate = decide_all(ports, records, &registry).await?;
     log.close().await;

@@ -4,6 +4,7 @@ mod accept;
 mod admit;
 mod bare;
 mod decide;
+pub mod flame;
 mod hospital;
 pub(crate) mod offer;
 pub(crate) mod process;

@@ -1,13 +1,16 @@
 //! The steps.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use orderly_domain::envelope::{Intent, decode, encode};
 use orderly_domain::inventory::DepartmentDay;
 use orderly_domain::ticket::{Codec, Handle, Key};
 use orderly_domain::{Book, Command, Exclusivity, Position, Session, Timestamp, ticket};
 use orderly_ingress::throttle::{Limits, Policy, Rate, Subject, Throttle};
+use orderly_operators::{AsyncOperator, Draft};
 use prometheus::Registry;
 
 /// Bookings that are made before they are used, one after the other and then again.
@@ -38,7 +41,7 @@ impl Step {
 /// # Errors
 /// When their inputs cannot be made.
 pub fn all() -> anyhow::Result<Vec<Step>> {
-    Ok(vec![decision()?, record()?, ticket()?, check()?])
+    Ok(vec![decision()?, record()?, ticket()?, check()?, operator()?])
 }
 
 fn session() -> anyhow::Result<Session> {
@@ -149,4 +152,47 @@ fn check() -> anyhow::Result<Step> {
         black_box(throttle.check(black_box(subject)).is_ok());
     };
     Ok(Step { name: "throttle", what: "check a booking against every kind of limit", run: Box::new(run) })
+}
+
+/// Gives records back as they came.
+struct Echo;
+
+#[async_trait]
+impl AsyncOperator for Echo {
+    type In = Draft;
+    type Out = Draft;
+
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    async fn process_batch(&self, batch: Vec<Draft>) -> Result<Vec<Draft>, orderly_operators::Error> {
+        Ok(batch)
+    }
+}
+
+fn operator() -> anyhow::Result<Step> {
+    const EPOCH: usize = 256;
+    let draft = |(command, offset)| Draft {
+        position: Position { partition: 0, offset },
+        logged_at: NOW,
+        fence: 1,
+        command: Some(command),
+        outcome: None,
+    };
+    let drafts: Vec<_> = bookings(&session()?)?.into_iter().zip(0..).map(draft).collect();
+    let mut next = 0;
+    // All of them go through at once, and count as so many steps.
+    let run = move || {
+        if next % drafts.len() == 0 {
+            let epochs = drafts.chunks(EPOCH).map(<[Draft]>::to_vec).collect();
+            black_box(orderly_pipeline::run_alone(Arc::new(Echo), epochs).is_ok());
+        }
+        next += 1;
+    };
+    Ok(Step {
+        name: "operator",
+        what: "take a record through an asynchronous operator, and copy it",
+        run: Box::new(run),
+    })
 }

@@ -117,13 +117,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Costs> {
     let wishes = (0..1_000_000).map(|number| endless(number, roomy.sessions.len())).collect::<Result<Vec<_>, _>>()?;
     let target = site.target(Words::Wait, &bearers, CONNECTIONS)?;
     // What is done once, on the way to the first booking of a session, is no part of each.
-    let warm = closed(&target, CONNECTIONS, &wishes, length / 5, &quiet).await;
+    let warm = closed(&target, CONNECTIONS, 0, &wishes, length / 5, &quiet).await;
     site.settle().await?;
     let (before, ingress_base, pipeline_base) =
         (site.taken().await?, site.ingress.resident_bytes()?, site.pipeline.resident_bytes()?);
     let first = usize::try_from(warm.decided() + warm.undecided)?;
     // Keys are numbered from the start again; another patient's ticket of the same key is another.
-    let rest = closed(&target, CONNECTIONS, &wishes[first..], length, &quiet).await;
+    let rest = closed(&target, CONNECTIONS, 0, &wishes[first..], length, &quiet).await;
     site.settle().await?;
     let after = site.taken().await?;
     let booked = Intent::between(&before, &after, rest.decided());
@@ -181,15 +181,15 @@ async fn refused(
     let plan = Workload::Tail.plan(size, &replay::Options::default())?;
     let site = Site::start(orderly, &plan.sessions).await?;
     let target = site.target(Words::Wait, bearers, CONNECTIONS)?;
-    closed(&target, CONNECTIONS, &plan.wishes[..FILLING], length, &quiet).await;
+    closed(&target, CONNECTIONS, 0, &plan.wishes[..FILLING], length, &quiet).await;
     site.settle().await?;
     let before = site.taken().await?;
-    let tally = closed(&target, CONNECTIONS, &plan.wishes[FILLING..], length, &quiet).await;
+    let tally = closed(&target, CONNECTIONS, 0, &plan.wishes[FILLING..], length, &quiet).await;
     site.settle().await?;
     let costs = Intent::between(&before, &site.taken().await?, tally.decided());
     let few = site.ingress.resident_bytes()?;
     let crowd = site.target(Words::Accept, bearers, MANY)?;
-    closed(&crowd, MANY, &plan.wishes, length / 5, &quiet).await;
+    closed(&crowd, MANY, 0, &plan.wishes, length / 5, &quiet).await;
     // The connections are open as long as there is somebody who could use them.
     let many = site.ingress.resident_bytes()?;
     drop(crowd);

@@ -24,7 +24,7 @@ use crate::sqlite::{self, Checkpointer, Failure};
 const TRIM_RECORDS_MAX: u64 = 10_000;
 
 /// How long a group waits for more, when the one before it had company.
-const GATHER: std::time::Duration = std::time::Duration::from_millis(6);
+const GATHER: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// What the writer is asked for.
 pub(super) enum Request {
