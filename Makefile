@@ -87,7 +87,8 @@ bench-compare: build ## the same load on Orderly and on six baselines, into docs
 
 bench-limits: build ## every path beside what the machine can do, as ratios from one run: about 10 minutes
 	@bash -c 'set -e; source bench/install.sh; need_servers'
-	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits
+	@mkdir -p $(OUT)
+	@bash -c 'set -o pipefail; "$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits --json $(OUT)/limits.json | tee $(OUT)/limits.txt'
 
 bench-micro: ## time the small steps that every booking takes, with criterion
 	cargo bench -p orderly-bench

@@ -12,7 +12,7 @@ use prometheus::Registry;
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
 
-use super::hospital::Hospital;
+use super::hospital::{APPENDS, Hospital};
 use super::report::Ratio;
 
 /// Numbers of a session: far fewer than are asked for.
@@ -49,7 +49,7 @@ impl Filled {
     pub(super) async fn new(intents: u32) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = open(folder.path(), &Registry::new())?;
-        let records = Hospital::new(CAPACITY)?.fill(&(Arc::clone(&log) as _), intents).await?;
+        let records = Hospital::new(CAPACITY)?.fill(&(Arc::clone(&log) as _), intents, APPENDS).await?;
         log.close().await;
         Ok(Self { folder, records })
     }
@@ -60,7 +60,7 @@ impl Filled {
     }
 }
 
-fn open(folder: &Path, registry: &Registry) -> anyhow::Result<Arc<log::sqlite::Log>> {
+pub(super) fn open(folder: &Path, registry: &Registry) -> anyhow::Result<Arc<log::sqlite::Log>> {
     Ok(Arc::new(log::sqlite::Log::open(folder, log::sqlite::Options::default(), Arc::new(System), registry)?))
 }
 

@@ -17,7 +17,7 @@ use rand_distr::{Distribution as _, Zipf};
 const DOCTORS: u32 = 60;
 const SESSIONS_PER_DOCTOR: u32 = 10;
 /// Appends that wait for the log at once while it is filled.
-const APPENDS: usize = 8_192;
+pub(super) const APPENDS: usize = 8_192;
 
 /// Doctors of 12 departments, each with sessions on ten days.
 pub(super) struct Hospital {
@@ -64,14 +64,14 @@ impl Hospital {
         }))
     }
 
-    /// Appends its openings and then its rush, and tells how many records the log has.
-    pub(super) async fn fill(&self, log: &Arc<dyn IntentLog>, bookings: u32) -> anyhow::Result<u64> {
+    /// Appends its openings and then its rush, so many at once, and tells how many records the log has.
+    pub(super) async fn fill(&self, log: &Arc<dyn IntentLog>, bookings: u32, at_once: usize) -> anyhow::Result<u64> {
         for command in self.openings() {
             append(log, command).await?;
         }
         futures::stream::iter(self.rush(bookings)?)
             .map(|command| async move { append(log, command?).await })
-            .buffer_unordered(APPENDS)
+            .buffer_unordered(at_once)
             .try_collect::<()>()
             .await?;
         Ok(log.extents().await?.iter().map(|extent| extent.end).sum())

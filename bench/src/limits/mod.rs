@@ -4,6 +4,7 @@ mod accept;
 mod admit;
 mod bare;
 mod decide;
+mod disk;
 pub mod flame;
 mod hospital;
 pub(crate) mod offer;
@@ -180,9 +181,13 @@ impl Run<'_> {
         let (value, limit) = (median(rates)?, median(limits)?);
         let (what, beside) = ("202s a second, durable", "bare axum handler");
         self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.5) });
+        self.say("the disk, and the log alone");
+        accept::settle(&server.url, &crowd).await?;
+        self.report.sync = Some(disk::sync()?);
+        let (beside, limit) = ("appends to the log alone, as many at once", disk::appends(connections)?);
+        self.report.rates.push(Ratio { what, value, beside, limit, goal: None });
 
         self.say("orderly, at half of that");
-        accept::settle(&server.url, &crowd).await?;
         let outcome = accept::steady(&server.url, &crowd, value / 2.0, self.length()).await?;
         self.report.waits.push(Wait {
             what: "202 to pushed outcome",

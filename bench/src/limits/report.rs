@@ -88,6 +88,8 @@ pub struct Report {
     pub shared: Vec<Shared>,
     /// What a check of the throttle costs.
     pub checks: Option<Checks>,
+    /// How long a small write takes until it is on the disk.
+    pub sync: Option<Summary>,
     /// The embedded server's memory, early and late.
     pub memory: Option<(Memory, Memory)>,
 }
@@ -101,6 +103,7 @@ impl Report {
             waits: Vec::new(),
             shared: Vec::new(),
             checks: None,
+            sync: None,
             memory: None,
         }
     }
@@ -143,6 +146,10 @@ impl Report {
             let shown = format!("p50 {p50_ns} ns, p99 {p99_ns} ns");
             let beside = format!("{keys} keys in {:.0} MiB", resident_bytes as f64 / 1_048_576.0);
             table.add_row(["a check of every limit", &shown, &beside, "", "p99 < 2000 ns", verdict(p99_ns < 2_000)]);
+        }
+        if let Some(Summary { p50_ms, p99_ms, max_ms, .. }) = self.sync {
+            let shown = format!("p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.1} ms");
+            table.add_row(["the disk: 16 KiB and fdatasync", "", &shown, "", "", ""]);
         }
         if let Some((early, late)) = self.memory {
             let mib = |memory: Memory| memory.resident_bytes as f64 / 1_048_576.0;

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use tokio_postgres::{Client, NoTls};
 
 use super::decide::{CAPACITY, as_in_the_server, decide_all};
-use super::hospital::Hospital;
+use super::hospital::{APPENDS, Hospital};
 use super::median;
 use super::report::Ratio;
 use super::servers::Servers;
@@ -27,7 +27,7 @@ pub(super) fn measure(servers: &Servers, intents: u32) -> anyhow::Result<Ratio> 
     let value = as_in_the_server(async {
         let registry = Registry::new();
         let ports = servers.ports(DATABASE, &registry).await?;
-        let records = Hospital::new(CAPACITY)?.fill(&ports.log, intents).await?;
+        let records = Hospital::new(CAPACITY)?.fill(&ports.log, intents, APPENDS).await?;
         decide_all(ports, records, &registry).await
     })?;
     let limit = as_in_the_server(copy_again(&servers.postgres.url(DATABASE)))?;
