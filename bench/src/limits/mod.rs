@@ -257,20 +257,26 @@ impl Run<'_> {
         let capacity = (most * FLOOD / 10.0).round();
         throttle::set(&server, &throttle::narrow(capacity)).await?;
         let nodes = Nodes::new([(server.url.as_str(), 1.0)])?;
-        self.say(format!("flood: half of {capacity} bookings a second"));
-        let unloaded = offer(&nodes, &crowd, capacity / 2.0, self.length()).await?;
         self.say(format!("flood: one and a half times {capacity} bookings a second"));
         let full = offer(&nodes, &crowd, capacity * 1.5, self.length()).await?;
-        self.say(format!("flood: ten times {capacity} bookings a second"));
-        let flood = offer(&nodes, &crowd, capacity * 10.0, self.length()).await?;
+        // In turns, so that a moment that somebody else takes of the machine decides nothing.
+        let (mut unloaded, mut floods) = (Vec::new(), Vec::new());
+        for round in 1..=self.options.rounds {
+            self.say(format!("round {round}: half of {capacity} bookings a second"));
+            unloaded.push(offer(&nodes, &crowd, capacity / 2.0, self.length()).await?.latency.p99_ms);
+            self.say(format!("round {round}: a flood, ten times {capacity} bookings a second"));
+            floods.push(offer(&nodes, &crowd, capacity * 10.0, self.length()).await?);
+        }
+        floods.sort_by(|one, other| one.latency.p99_ms.total_cmp(&other.latency.p99_ms));
+        let flood = floods.swap_remove(floods.len() / 2);
         let (what, beside) = ("202s a second in a flood of 10 times the limit", "at 1.5 times");
         let (value, limit) = (flood.accepted_per_s, full.accepted_per_s);
         self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.9) });
         self.report.waits.push(Wait {
-            what: "202 in that flood (goal: twice that at half of the limit)",
+            what: "202 in that flood, in the median of turns (goal: twice that at half of the limit)",
             rate_per_s: flood.sent as f64 / self.length().as_secs_f64(),
             latency: flood.latency,
-            goal_p99_ms: unloaded.latency.p99_ms * 2.0,
+            goal_p99_ms: median(unloaded)? * 2.0,
         });
         Ok(())
     }
