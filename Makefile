@@ -105,7 +105,7 @@ bench-flame: build ## where the processor is while bookings are accepted and dec
 bench-full: build ## every load in full, and all limits: more than an hour
 	@bash -c 'set -e; source bench/install.sh; need_servers'
 	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --full --out $(OUT)
-	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits
+	@$(MAKE) bench-limits OUT=$(OUT)
 
 clean-data: down ## remove the data of former runs
 	rm -rf .dev
