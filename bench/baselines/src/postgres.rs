@@ -112,7 +112,7 @@ impl Postgres {
         rows.iter().map(booked).collect()
     }
 
-    /// What became of an attempt that another one of the same patient got ahead of: a constraint refused it.
+    /// What became of an attempt that another one got ahead of: a constraint refused it, or its session was sold out meanwhile.
     pub(crate) async fn after_violation(&self, attempt: &Attempt) -> Result<Outcome, Error> {
         let look = look(&self.get().await?, attempt).await?;
         look.settled().ok_or(Error::Busy("another attempt of the same patient is under way"))

@@ -36,7 +36,8 @@ const fn colour(system: System) -> RGBColor {
 /// # Errors
 /// When the file cannot be written.
 pub(super) fn ratios(path: &Path, report: &Report) -> anyhow::Result<()> {
-    let loads: Vec<_> = Workload::ALL.into_iter().filter(|workload| workload.is_closed()).collect();
+    let was_put = |workload: &Workload| workload.is_closed() && report.rows.iter().any(|row| row.workload == *workload);
+    let loads: Vec<_> = Workload::ALL.into_iter().filter(was_put).collect();
     let bars = |system: System| {
         let bar = |(index, workload): (usize, &Workload)| {
             let best = report.best_baseline(*workload)?.goodput_per_s;
@@ -165,14 +166,12 @@ pub(super) fn scale(path: &Path, report: &Report) -> anyhow::Result<()> {
         let points = points.map(|point| ((point.size as f64).log10(), Some(of(point)))).collect();
         Panel { axis, across, logarithmic: false, series: vec![Series { name: "Orderly, embedded", colour, points }] }
     };
+    let cpu_us = |point: &Point| point.cpu_ms_per_intent * 1_000.0;
+    let memory_mib = |point: &Point| point.resident_bytes as f64 / 1_048_576.0;
     let panels = [
-        panel("CPU an intent, ms", "sessions, powers of ten", Axis::Sessions, BLUE, |point| point.cpu_ms_per_intent),
-        panel("CPU an intent, ms", "tickets before, powers of ten", Axis::Tickets, GREEN, |point| {
-            point.cpu_ms_per_intent
-        }),
-        panel("memory, MiB", "tickets before, powers of ten", Axis::Tickets, PURPLE, |point| {
-            point.resident_bytes as f64 / 1_048_576.0
-        }),
+        panel("CPU an intent, µs", "sessions, powers of ten", Axis::Sessions, BLUE, cpu_us),
+        panel("CPU an intent, µs", "tickets before, powers of ten", Axis::Tickets, GREEN, cpu_us),
+        panel("memory, MiB", "tickets before, powers of ten", Axis::Tickets, PURPLE, memory_mib),
     ];
     let title = "What an intent costs as sessions and tickets grow";
     plot::draw(path, title, &format!("{}\n{}", report.machine, report.command), &panels)

@@ -16,7 +16,7 @@ WITH known AS MATERIALIZED (
 ), session AS MATERIALIZED (
     SELECT EXISTS (
         SELECT FROM bookings b WHERE b.patient_id = $2 AND b.department = s.department AND b.day = s.day
-    ) AS other
+    ) AS other, s.remaining > 0 AS was_open
     FROM sessions s WHERE s.session_id = $1
 ), taken AS (
     UPDATE sessions SET remaining = remaining - 1
@@ -28,7 +28,7 @@ WITH known AS MATERIALIZED (
     SELECT $1, number, $2, department, day, $3 FROM taken
     RETURNING number
 )
-SELECT coalesce((SELECT number FROM known), (SELECT number FROM made)) AS number, other FROM session";
+SELECT coalesce((SELECT number FROM known), (SELECT number FROM made)) AS number, other, was_open FROM session";
 
 /// Bookings by one statement each.
 pub(super) struct Conditional(Postgres);
@@ -57,11 +57,16 @@ impl System for Conditional {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(match (row.try_get::<_, Option<i32>>("number")?, row.try_get("other")?) {
-            (Some(number), _) => Outcome::Booked { number },
-            (None, true) => Outcome::rejected(Reason::AlreadyBooked),
-            (None, false) => Outcome::rejected(Reason::SoldOut),
-        })
+        match (row.try_get::<_, Option<i32>>("number")?, row.try_get("other")?) {
+            (Some(number), _) => Ok(Outcome::Booked { number }),
+            (None, true) => Ok(Outcome::rejected(Reason::AlreadyBooked)),
+            // Whoever took the last number since may be this very attempt, sent twice.
+            (None, false) if row.try_get("was_open")? => {
+                drop(client);
+                self.0.after_violation(&attempt).await
+            }
+            (None, false) => Ok(Outcome::rejected(Reason::SoldOut)),
+        }
     }
 
     async fn record(&self) -> Result<Vec<Booked>, Error> {
