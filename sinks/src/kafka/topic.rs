@@ -160,12 +160,25 @@ impl Topic {
     }
 
     async fn check_settings(&self, connection: &Connection, admin: &AdminClient<Quiet>) -> Result<()> {
-        let described = admin.describe_configs([&ResourceSpecifier::Topic(&self.name)], &options(connection)).await;
-        let described = described.map_err(|error| connection.unanswered("tell a topic's settings", &error))?;
-        let settings = match described.into_iter().next() {
-            Some(Ok(settings)) => settings,
+        let deadline = Instant::now() + connection.request_timeout;
+        let described = loop {
+            let described = admin.describe_configs([&ResourceSpecifier::Topic(&self.name)], &options(connection)).await;
+            let described = described.map_err(|error| connection.unanswered("tell a topic's settings", &error))?;
+            let described = described.into_iter().next();
+            // A broker that has just heard of the topic has no settings of it for a moment.
+            let is_told =
+                described.as_ref().is_some_and(|topic| topic.as_ref().is_ok_and(|told| !told.entries.is_empty()));
+            if is_told || Instant::now() > deadline {
+                break described;
+            }
+            tokio::time::sleep(POLL).await;
+        };
+        let settings = match described {
+            Some(Ok(settings)) if !settings.entries.is_empty() => settings,
             other => {
-                let cause = other.map_or_else(|| "nothing".into(), |other| format!("{:?}", other.err()));
+                let cause = other
+                    .and_then(std::result::Result::err)
+                    .map_or_else(|| "nothing".into(), |error| format!("{error:?}"));
                 return Err(Error::DidNotHappen(format!(
                     "Kafka did not tell the settings of the topic {} ({cause}); allow this client to describe it",
                     self.name
