@@ -166,15 +166,17 @@ impl Topic {
             let described = described.map_err(|error| connection.unanswered("tell a topic's settings", &error))?;
             let described = described.into_iter().next();
             // A broker that has just heard of the topic has no settings of it for a moment.
-            let is_told =
-                described.as_ref().is_some_and(|topic| topic.as_ref().is_ok_and(|told| !told.entries.is_empty()));
+            let is_told = described.as_ref().is_some_and(|topic| {
+                let told = topic.as_ref().ok().and_then(|told| told.get("message.timestamp.type"));
+                told.is_some_and(|entry| entry.value.is_some())
+            });
             if is_told || Instant::now() > deadline {
                 break described;
             }
             tokio::time::sleep(POLL).await;
         };
         let settings = match described {
-            Some(Ok(settings)) if !settings.entries.is_empty() => settings,
+            Some(Ok(settings)) => settings,
             other => {
                 let cause = other
                     .and_then(std::result::Result::err)
