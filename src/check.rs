@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use orderly_checker::{Invariant, Options, Report};
 use orderly_domain::port::store::Progress;
-use orderly_domain::port::{Analytics, Store};
+use orderly_domain::port::{Analytics, Ledger, Store};
 use orderly_sinks::{analytics, ledger};
 use prometheus::Registry;
 use serde_json::json;
@@ -27,18 +26,8 @@ const ANALYTICS_WAIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the folder cannot be read.
 pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::Result<bool> {
-    let options = Options {
-        idle,
-        repeats_known_records: config.pipeline.dedup_tickets_max as u64,
-        repeats_known_for: Duration::from_secs(config.pipeline.dedup_window_s),
-        ordered_over_partitions: config.profile == Profile::Embedded,
-        analytics_forget: config.profile == Profile::Distributed && config.clickhouse.retention_days.is_some(),
-    };
     let past = Past::open(config).await?;
-    let report = match config.profile {
-        Profile::Embedded => embedded(&config.data, &past, options).await,
-        Profile::Distributed => distributed(config, &past, options).await,
-    };
+    let report = checked(config, &past, options(config, idle)).await;
     past.close().await;
     let report = report?;
     let mut out = std::io::stdout().lock();
@@ -50,38 +39,63 @@ pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::R
     Ok(report.holds())
 }
 
-async fn embedded(data: &Path, past: &Past, options: Options) -> anyhow::Result<Report> {
-    let mut report = orderly_checker::check(&*past.log, &*past.store, options)
-        .await
-        .with_context(|| format!("cannot check {}", data.display()))?;
-    if data.join(analytics::sqlite::FILE).exists() {
-        let analytics = analytics::sqlite::Analytics::open_read_only(data).context("cannot open the analytics")?;
+/// What the configuration promises of the system that is checked.
+pub(crate) fn options(config: &Config, idle: bool) -> Options {
+    Options {
+        idle,
+        repeats_known_records: config.pipeline.dedup_tickets_max as u64,
+        repeats_known_for: Duration::from_secs(config.pipeline.dedup_window_s),
+        ordered_over_partitions: config.profile == Profile::Embedded,
+        analytics_forget: config.profile == Profile::Distributed && config.clickhouse.retention_days.is_some(),
+    }
+}
+
+/// Of servers only schemas may be written, if they are missing or older than this program.
+async fn checked(config: &Config, past: &Past, options: Options) -> anyhow::Result<Report> {
+    let report = orderly_checker::check(&*past.log, &*past.store, options).await;
+    let mut report = report.with_context(|| match config.profile {
+        Profile::Embedded => format!("cannot check {}", config.data.display()),
+        Profile::Distributed => "cannot check log and store".to_owned(),
+    })?;
+    if options.idle
+        && let Some(ledger) = ledger(config).await?
+    {
+        orderly_checker::check_ledger(&*ledger, &*past.store, &mut report).await?;
+    }
+    if let Some(analytics) = analytics(config).await? {
         if options.idle {
-            settle(&analytics, &*past.store).await?;
+            settle(&*analytics, &*past.store).await?;
         }
-        orderly_checker::check_analytics(&analytics, &*past.store, options, &mut report).await?;
+        orderly_checker::check_analytics(&*analytics, &*past.store, options, &mut report).await?;
     }
     Ok(report)
 }
 
-/// Checks what the servers hold. Only schemas may be written, if they are missing or older than this program.
-async fn distributed(config: &Config, past: &Past, options: Options) -> anyhow::Result<Report> {
-    let registry = Registry::new();
-    let report = orderly_checker::check(&*past.log, &*past.store, options).await;
-    let mut report = report.context("cannot check log and store")?;
-    if options.idle {
-        let ledger =
-            ledger::redis::Ledger::open(config.redis_ledger_options(), personal::pseudonyms(config)?, &registry);
-        let ledger = ledger.await.context("cannot open the ledger")?;
-        orderly_checker::check_ledger(&ledger, &*past.store, &mut report).await?;
+/// The ledger; `None` for one that is in the process that decides.
+pub(crate) async fn ledger(config: &Config) -> anyhow::Result<Option<Box<dyn Ledger>>> {
+    if config.profile == Profile::Embedded {
+        return Ok(None);
     }
-    let analytics = analytics::clickhouse::Analytics::open(config.clickhouse_options()?, &registry).await;
-    let analytics = analytics.context("cannot open the analytics")?;
-    if options.idle {
-        settle(&analytics, &*past.store).await?;
+    let (options, pseudonyms, registry) =
+        (config.redis_ledger_options(), personal::pseudonyms(config)?, Registry::new());
+    let ledger = ledger::redis::Ledger::open(options, pseudonyms, &registry).await;
+    Ok(Some(Box::new(ledger.context("cannot open the ledger")?)))
+}
+
+/// Analytics for reading; `None` when nothing was carried to the embedded ones yet.
+pub(crate) async fn analytics(config: &Config) -> anyhow::Result<Option<Box<dyn Analytics>>> {
+    match config.profile {
+        Profile::Embedded if !config.data.join(analytics::sqlite::FILE).exists() => Ok(None),
+        Profile::Embedded => {
+            let analytics = analytics::sqlite::Analytics::open_read_only(&config.data);
+            Ok(Some(Box::new(analytics.context("cannot open the analytics")?)))
+        }
+        Profile::Distributed => {
+            let options = config.clickhouse_options()?;
+            let analytics = analytics::clickhouse::Analytics::open(options, &Registry::new()).await;
+            Ok(Some(Box::new(analytics.context("cannot open the analytics")?)))
+        }
     }
-    orderly_checker::check_analytics(&analytics, &*past.store, options, &mut report).await?;
-    Ok(report)
 }
 
 /// Waits until analytics have what the store has, or have had time enough.
@@ -100,7 +114,7 @@ async fn settle(analytics: &dyn Analytics, store: &dyn Store) -> anyhow::Result<
     Ok(())
 }
 
-fn to_json(report: &Report) -> serde_json::Value {
+pub(crate) fn to_json(report: &Report) -> serde_json::Value {
     let findings = report.findings.iter().map(|(invariant, finding)| {
         json!({
             "number": invariant.number(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use orderly_domain::PatientId;
+use orderly_domain::{PatientId, SessionId};
 use orderly_ingress::auth::Role;
 
 use crate::plan::Preset;
@@ -77,12 +77,27 @@ before the group had them, a line says so: {\"gap\":{\"batches\":3}} (null when 
 It reads only. Exit status 1 when an invariant is broken; the rows that break it are listed.")]
     Check(Check),
 
+    /// Judge a running system all the time, beside it
+    #[command(after_help = "Examples:
+  orderly audit-run --data data --listen 127.0.0.1:8083
+      Beside `orderly serve`: /metrics has orderly_audit_run_violations, which must be 0, and /report the rows that are wrong.
+  ORDERLY_TOKEN=$(orderly token --sub auditor --role ops --ttl 30d) \\
+    orderly audit-run --config orderly.toml --listen 127.0.0.1:8083 --freeze http://127.0.0.1:8080
+      Sessions that something is wrong with take no more bookings until ops take them off the policy's list `frozen`.
+
+It shares no code with what decides, and it only reads: every record of the log is decided a second time as its decision is
+committed, within a second; every 10 seconds sessions and appointments are compared with what the decisions make of them, every
+60 seconds the ledger and analytics. It begins with the log's beginning, so it needs as long as `orderly check` to catch up.")]
+    AuditRun(AuditRun),
+
     /// Decide the log again in an embedded engine, and compare every outcome with the store's
     #[command(after_help = "Examples:
   orderly replay --config orderly.toml
       Kafka's records, decided by SQLite and the ledger in process, beside the decisions in PostgreSQL.
   orderly replay --data /var/lib/orderly --keep again
       The same for a data folder; the copy stays in the folder `again`, for `orderly check --data again --idle`.
+  orderly replay --session card-2026-11-23-am-li --at 2026-11-23T00:00:03Z
+      \"I was first\": that session's line as it was three seconds after its release, with each request's place in the log.
 
 It reads only, and works on a copy of the log in the temporary folder (TMPDIR). A server may be deciding meanwhile: what
 it had decided at the start is compared. It needs the log from its beginning: where retention has dropped records, it
@@ -273,6 +288,26 @@ pub(crate) struct Node {
     pub listen: Option<SocketAddr>,
 }
 
+/// Options of `orderly audit-run`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditRun {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The address and port to listen on for health, metrics and the report
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8083")]
+    pub listen: SocketAddr,
+
+    /// Have the server at this address freeze sessions in which something is wrong
+    #[arg(long, value_name = "URL", requires = "token")]
+    pub freeze: Option<reqwest::Url>,
+
+    /// A token of role ops, to freeze with
+    #[arg(long, env = "ORDERLY_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
 /// Options of `orderly follow`.
 #[derive(Debug, Args)]
 pub(crate) struct Follow {
@@ -330,8 +365,16 @@ pub(crate) struct Replay {
     pub source: Source,
 
     /// Keep the embedded copy in this folder, which must be empty or new
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "session")]
     pub keep: Option<PathBuf>,
+
+    /// Decide nothing; print the line of this session: who asked when, in the log's order, and what they were told
+    #[arg(long, value_name = "ID")]
+    pub session: Option<SessionId>,
+
+    /// The line as it was at this moment, such as 2026-11-23T00:00:03Z [default: now]
+    #[arg(long, value_name = "TIME", requires = "session")]
+    pub at: Option<jiff::Timestamp>,
 
     /// Print JSON instead of a table
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `orderly`: the command line, and the only place where everything is wired.
 
 mod audit;
+mod auditor;
 mod bar;
 mod certs;
 mod check;
@@ -23,6 +24,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use orderly_domain::Timestamp;
 use orderly_domain::breaker::Held;
 use orderly_domain::clock::{Clock as _, System};
 use orderly_ingress::auth::Grant;
@@ -63,7 +65,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Replay(command) => {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
-            if !Box::pin(replay::run(&config, command.keep.as_deref(), command.json)).await? {
+            if let Some(session_id) = command.session {
+                let wanted = replay::Wanted { session_id, at: command.at.map(Timestamp::from) };
+                Box::pin(replay::print_line(&config, wanted, command.json)).await?;
+            } else if !Box::pin(replay::run(&config, command.keep.as_deref(), command.json)).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -86,6 +91,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Relay(cli::Node { source, listen }) => {
             serve(cli::Serve { source, listen, demo: false, policy: None }, Roles::RELAY).await?;
+        }
+        Command::AuditRun(command) => {
+            let config = configured(&command.source)?;
+            telemetry::init(&config)?;
+            let server = command.freeze.zip(command.token).map(|(url, token)| cli::Server { url, token });
+            let freeze = server.map(Client::new).transpose()?;
+            Box::pin(auditor::run(&config, command.listen, freeze)).await?;
         }
         Command::Follow(command) => {
             let config = configured(&command.source)?;

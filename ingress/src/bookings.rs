@@ -1,6 +1,6 @@
 //! Bookings: from a request to a durable intent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -19,10 +19,12 @@ use crate::idempotency::Taken;
 use crate::problem::{Problem, kind};
 use crate::request::{self, Peer};
 use crate::state::Shared;
-use crate::{personal, rate_limit, sessions, tickets};
+use crate::{jitter, personal, rate_limit, sessions, tickets};
 
 /// Room for most answers, so that it is made once.
 const VIEW_BYTES: usize = 1_024;
+/// When to ask again for a session that is frozen: people are looking into it.
+const FROZEN_RETRY: Duration = Duration::from_secs(60);
 /// Headers of an answer, with the length that is added to them.
 const HEADERS: usize = 7;
 
@@ -87,6 +89,9 @@ pub(crate) async fn create(
             (taken, true)
         }
         None => {
+            if state.policy.throttle.policy().frozen.contains(&session_id) {
+                return Err(Problem::new(&kind::SESSION_FROZEN).retry_after(jitter::spread(FROZEN_RETRY)));
+            }
             challenge::pass(&state, demand, challenge::Booking { patient, address, ticket: id }, &headers).await?;
             let details = given.map(|given| personal::seal(&state, id, &given)).transpose()?.map(Box::new);
             let session = session.session.reference();

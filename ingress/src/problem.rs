@@ -73,6 +73,7 @@ pub mod kind {
         RATE_LIMITED "rate-limited" TOO_MANY_REQUESTS "Too many requests"
         INTERNAL "internal" INTERNAL_SERVER_ERROR "A fault in the server"
         OVERLOADED "overloaded" SERVICE_UNAVAILABLE "Too much to do at the moment; nothing was taken"
+        SESSION_FROZEN "session-frozen" SERVICE_UNAVAILABLE "The session takes no bookings while it is looked into; nothing was taken"
         BREAKER_OPEN "breaker-open" SERVICE_UNAVAILABLE "A part that this needs is out of order at the moment; nothing was taken"
         STORAGE_FULL "storage-full" SERVICE_UNAVAILABLE "The server has no space left; nothing was taken"
         OUTCOME_UNKNOWN "outcome-unknown" SERVICE_UNAVAILABLE "It is not known whether this was taken"

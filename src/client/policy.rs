@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use orderly_domain::SessionId;
 use orderly_ingress::throttle::Policy;
 use reqwest::Method;
 use reqwest::header::IF_MATCH;
@@ -115,14 +116,32 @@ pub(crate) async fn rollback(client: &Client, version: Option<u64>, reason: Opti
     put(client, &current, &earlier.policy, &reason).await
 }
 
+/// Puts sessions onto the list of those that take no bookings, unless somebody else sets another policy meanwhile.
+///
+/// # Errors
+/// When the server cannot be asked, or refuses it.
+pub(crate) async fn freeze(client: &Client, sessions: &[SessionId], reason: &str) -> anyhow::Result<()> {
+    let current = current(client).await?;
+    let mut policy = current.policy.clone();
+    policy.frozen.extend(sessions.iter().filter(|session| !current.policy.frozen.contains(session)).cloned());
+    if policy == current.policy {
+        return Ok(());
+    }
+    replace(client, &current, &policy, reason).await.map(drop)
+}
+
 /// Sets a policy in place of `replaced`, and says so.
 async fn put(client: &Client, replaced: &Version, policy: &Policy, reason: &str) -> anyhow::Result<()> {
+    let set = replace(client, replaced, policy, reason).await?;
+    writeln!(std::io::stdout().lock(), "in force: {}", set.summary())?;
+    Ok(())
+}
+
+async fn replace(client: &Client, replaced: &Version, policy: &Policy, reason: &str) -> anyhow::Result<Version> {
     let change = serde_json::json!({ "policy": policy, "reason": reason });
     let tag = format!("\"{}\"", replaced.version);
     let response = client.send(client.request(Method::PUT, PATH)?.header(IF_MATCH, tag).json(&change)).await??;
-    let set: Version = response.json().await.context("the policy was set, but the server's answer cannot be read")?;
-    writeln!(std::io::stdout().lock(), "in force: {}", set.summary())?;
-    Ok(())
+    response.json().await.context("the policy was set, but the server's answer cannot be read")
 }
 
 fn text(policy: &Policy) -> anyhow::Result<String> {

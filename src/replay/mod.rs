@@ -3,6 +3,7 @@
 mod compare;
 mod copy;
 mod decide;
+mod line;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::edges::Past;
 use crate::serve::stop_signal;
+pub(crate) use line::{Wanted, print as print_line};
 use report::Report;
 
 /// Decides the configured log again and prints how the outcomes compare; true when all are the same. `keep` names the

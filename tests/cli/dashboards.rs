@@ -142,8 +142,9 @@ impl Asked {
 async fn every_panel_shows_something_after_a_rush_and_every_metric_exists() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = tokio::task::block_in_place(|| Server::start(folder.path()));
-    let target = server.url().trim_start_matches("http://").to_owned();
-    let options = prometheus::Options { port: None, targets: vec![target] };
+    let auditor = tokio::task::block_in_place(|| Server::start_role(folder.path(), &["audit-run"]));
+    let targets = [&server, &auditor].map(|node| node.url().trim_start_matches("http://").to_owned());
+    let options = prometheus::Options { port: None, targets: targets.into() };
     let looking = tokio::task::block_in_place(|| {
         prometheus::Prometheus::start(&folder.path().join("prometheus"), &options).expect("it starts")
     });

@@ -10,6 +10,7 @@ fn every_command_explains_itself_with_examples() {
         &["check"],
         &["follow"],
         &["replay"],
+        &["audit-run"],
         &["audit", "verify"],
         &["audit", "head"],
         &["policy", "get"],

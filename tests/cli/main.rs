@@ -1,6 +1,7 @@
 //! Runs the `orderly` program as people do.
 
 mod audit;
+mod auditor;
 mod breakers;
 mod canary;
 mod config;

@@ -79,3 +79,47 @@ fn a_lost_decision_is_found() {
     assert_eq!(replay.status.code(), Some(1), "{told}");
     assert!(told.contains("3/2: open_session on ") && told.contains("was told nothing; anew: applied"), "{told}");
 }
+
+/// Who asked when, and what they had been told by then: at a moment between two bookings, the later one is not there yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sessions_line_is_shown_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let http = reqwest::Client::new();
+    let session = loop {
+        let list = http.get(format!("{}/v1/sessions", server.url())).send().await.expect("an answer");
+        let list: serde_json::Value = list.json().await.expect("JSON");
+        let open = list["sessions"].as_array().and_then(|all| all.iter().find(|session| session["state"] == "open"));
+        if let Some(session) = open {
+            break session["session_id"].as_str().expect("text").to_owned();
+        }
+    };
+    for patient in ["first", "second"] {
+        let token = output(orderly(folder.path()).args(["token", "--sub", patient, "--role", "patient"]));
+        let asked = http.post(format!("{}/v1/bookings", server.url())).bearer_auth(token.trim_end());
+        let asked = asked.header("idempotency-key", "k").header("prefer", "wait=20");
+        let answer = asked.json(&serde_json::json!({ "session_id": session })).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+    }
+    let line = |arguments: &[&str]| {
+        let all = [&["replay", "--session", &session, "--json"], arguments].concat();
+        let line: serde_json::Value = serde_json::from_str(&output(orderly(folder.path()).args(all))).expect("JSON");
+        line
+    };
+    let now = line(&[]);
+    let places = now["line"].as_array().expect("a line").clone();
+    let booked: Vec<_> = places.iter().filter(|place| place["asked"] == "book").collect();
+    let told: Vec<_> = booked.iter().map(|place| (&place["in_line"], &place["patient_id"], &place["proven"])).collect();
+    let (one, two, yes) = (1.into(), 2.into(), true.into());
+    assert_eq!(told, [(&one, &"first".into(), &yes), (&two, &"second".into(), &yes)]);
+    assert_eq!(now["held"].as_object().expect("numbers").len(), 2);
+    let then = line(&["--at", booked[0]["decided_at"].as_str().expect("a time")]);
+    assert_eq!(then["held"].as_object().expect("numbers").len(), 1, "{then:#}");
+    let waiting = line(&["--at", booked[0]["logged_at"].as_str().expect("a time")]);
+    assert_eq!((&waiting["held"], &waiting["free"]), (&serde_json::json!({}), &now["capacity"]), "{waiting:#}");
+    assert!(waiting["line"].as_array().expect("a line").last().expect("a booking")["outcome"].is_null(), "{waiting:#}");
+    let text = output(orderly(folder.path()).args(["replay", "--session", &session]));
+    assert!(text.contains("2 of ") && text.contains("booked 1"), "{text}");
+    let told = complaint(orderly(folder.path()).args(["replay", "--session", "nobodys"]), 1);
+    assert!(told.contains("there is no session nobodys"), "{told}");
+}

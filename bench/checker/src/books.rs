@@ -5,43 +5,60 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use orderly_domain::port::store::{Appointment, AppointmentStatus, SessionState, Store};
 use orderly_domain::port::{self};
-use orderly_domain::{PatientId, Position};
+use orderly_domain::{Offset, Partition, PatientId, Position};
 
 use crate::report::{Invariant, Report};
 use crate::rules::{Clinic, Rules};
 
 /// What can be compared.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct What {
+pub(crate) struct What<'a> {
     /// Appointments of sessions of earlier days may be forgotten.
     pub(crate) kept_since: Option<Date>,
     /// The rules know what sessions say of themselves.
     pub(crate) details: bool,
     /// The decisions that opened sessions are all there.
     pub(crate) openings: bool,
+    /// Up to which offset of each partition decisions are in the rules: a session that was changed since is left out. `None`
+    /// when nothing is decided meanwhile.
+    pub(crate) judged: Option<&'a BTreeMap<Partition, Offset>>,
 }
 
-/// Reads every session with its appointments.
+impl What<'_> {
+    fn has(&self, position: Position) -> bool {
+        self.judged.is_none_or(|judged| judged.get(&position.partition).is_some_and(|next| position.offset < *next))
+    }
+}
+
+/// Reads every session with its appointments. Says how many it left out because they are being changed.
 pub(crate) async fn check(
     store: &dyn Store,
     rules: &Rules,
-    what: What,
+    what: What<'_>,
     report: &mut Report,
-) -> Result<(), port::Error> {
+) -> Result<u64, port::Error> {
     let mut states = store.sessions(Date::MIN).await?;
     states.sort_by(|a, b| (a.session.day, &a.session.session_id).cmp(&(b.session.day, &b.session.session_id)));
     let mut holders: BTreeMap<(String, PatientId), Position> = BTreeMap::new();
     let mut day = Date::MIN;
+    let mut changing = 0;
     for state in states.iter().filter(|state| what.kept_since.is_none_or(|since| state.session.day >= since)) {
         // No rule reaches beyond a day.
         if state.session.day != day {
             day = state.session.day;
             holders.clear();
         }
-        let appointments = store.appointments(&state.session.session_id).await?;
+        let session_id = &state.session.session_id;
+        let appointments = store.appointments(session_id).await?;
+        let is_judged = |appointment: &Appointment| what.has(appointment.position) && what.has(appointment.changed_at);
+        if !what.has(state.changed_at) || !appointments.iter().all(is_judged) {
+            changing += 1;
+            continue;
+        }
+        let before = report.violations_in_all();
         check_numbers(state, &appointments, report);
         check_holders(state, &appointments, &mut holders, report);
-        match rules.clinics.get(&state.session.session_id) {
+        match rules.clinics.get(session_id) {
             Some(clinic) => {
                 check_effects(clinic, state, &appointments, report);
                 if what.details {
@@ -50,18 +67,18 @@ pub(crate) async fn check(
             }
             None if !what.openings && appointments.is_empty() => {}
             None => {
-                let row =
-                    format!("{}: the store has this session, but no decision opened it", state.session.session_id);
+                let row = format!("{session_id}: the store has this session, but no decision opened it");
                 report.violated(Invariant::ExactlyOnce, row);
             }
         }
+        report.accuse_if_more_than(before, session_id);
     }
     let stored: BTreeSet<_> = states.iter().map(|state| &state.session.session_id).collect();
     for session_id in rules.clinics.keys().filter(|session_id| !stored.contains(session_id)) {
         let row = format!("{session_id}: decisions opened or booked this session, but the store does not have it");
         report.violated(Invariant::ExactlyOnce, row);
     }
-    Ok(())
+    Ok(changing)
 }
 
 fn active(appointments: &[Appointment]) -> impl Iterator<Item = &Appointment> {

@@ -1,13 +1,13 @@
 //! The log and the decisions on it, side by side, in the one order in which they were decided.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::civil::Date;
 use orderly_domain::envelope::day_number;
 use orderly_domain::port::Error;
 use orderly_domain::port::log::{Delivery, Extent, IntentLog, LogReader, Record};
 use orderly_domain::port::store::{DecisionRow, Progress, Store};
-use orderly_domain::{Offset, Position, Timestamp};
+use orderly_domain::{Offset, Partition, Position, Timestamp};
 
 use crate::report::{Invariant, Report};
 
@@ -117,6 +117,18 @@ impl<'a> History<'a> {
             let (record, decision) = self.lanes[index].take(position);
             Moment { position, logged_at, record, decision }
         }))
+    }
+
+    /// Up to which offset of each partition everything was told of.
+    pub(crate) fn told(&self) -> BTreeMap<Partition, Offset> {
+        self.lanes.iter().map(|lane| (lane.extent.partition, lane.next)).collect()
+    }
+
+    /// The log time up to which everything was told of that lies in any partition; `None` when nothing was.
+    pub(crate) fn watermark(&self) -> Option<Timestamp> {
+        let behind = self.lanes.iter().filter(|lane| lane.next < lane.extent.end);
+        let newest = self.lanes.iter().map(|lane| lane.last_logged_at).max();
+        behind.map(|lane| lane.last_logged_at).min().or(newest)
     }
 
     /// Looks at what lies at and above each partition's progress. Only true of a store that stands still.

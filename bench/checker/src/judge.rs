@@ -1,6 +1,7 @@
 //! Compares each decision with its record and with what the rules answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use orderly_domain::command::Kind;
 use orderly_domain::port::store::{Committed, DecisionRow};
@@ -62,8 +63,31 @@ pub(crate) struct Judge {
     firsts: BTreeMap<(Partition, ticket::Id), First>,
     sessions: BTreeMap<SessionId, u32>,
     /// Refusals that are right if a booking in another partition turns up, and what to say if none does.
-    owed: Vec<(Book, Position, String)>,
+    owed: Vec<Owed>,
+    /// Refusals that lie further back may have been forgotten here.
+    forgets: bool,
+    /// How many tickets were left when some were forgotten last.
+    kept: usize,
 }
+
+/// A refusal that is right if a booking in another partition turns up.
+#[derive(Clone, Debug)]
+struct Owed {
+    book: Book,
+    position: Position,
+    logged_at: Timestamp,
+    row: String,
+}
+
+/// A booking may be refused for one that is decided after it: by a node that died before it committed, say. So much later, in
+/// the log's time, it must have turned up.
+const OWED_FOR: Duration = Duration::from_secs(120);
+
+/// A refusal is kept for so many times as long as it is known for sure, so that one that was told again is recognised.
+const KEPT: u32 = 2;
+
+/// So many tickets are not worth a look at which of them may be forgotten.
+const TICKETS_MIN: usize = 1_024;
 
 impl Judge {
     pub(crate) fn new(partitions: u16, options: Options) -> Self {
@@ -75,7 +99,30 @@ impl Judge {
             firsts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             owed: Vec::new(),
+            forgets: false,
+            kept: 0,
         }
+    }
+
+    /// How many tickets are in memory.
+    pub(crate) fn tickets(&self) -> usize {
+        self.firsts.len()
+    }
+
+    /// Forgets what no decision after this log time, and at or after these offsets, can depend on.
+    pub(crate) fn forget(&mut self, now: Timestamp, next: &BTreeMap<Partition, Offset>) {
+        self.rules.forget(now);
+        self.owed.retain(|owed| !self.rules.has_rival(&owed.book, owed.position.partition));
+        if self.firsts.len() < TICKETS_MIN.max(2 * self.kept) {
+            return;
+        }
+        let Options { repeats_known_records, repeats_known_for, .. } = self.options;
+        self.firsts.retain(|(partition, _), first| {
+            let next = next.get(partition).copied().unwrap_or(0);
+            next.saturating_sub(first.offset) <= repeats_known_records * u64::from(KEPT)
+                && now.since(first.logged_at) <= repeats_known_for * KEPT
+        });
+        (self.forgets, self.kept) = (true, self.firsts.len());
     }
 
     /// What the decisions that were judged so far amount to.
@@ -110,6 +157,7 @@ impl Judge {
             return Ok(());
         };
         report.looked_at(Invariant::ExactlyOnce, 1);
+        let before = report.violations_in_all();
         if record.is_some() {
             if let Some(difference) = difference(&row, command.as_ref(), logged_at) {
                 let row = format!("{position}: the decision is on another record: {difference}");
@@ -118,6 +166,9 @@ impl Judge {
             if self.replaying {
                 self.compare(&row, command.as_ref(), report);
             }
+        }
+        if let Some(session_id) = row.decision.session_id.as_ref().or(command.as_ref().map(Command::session_id)) {
+            report.accuse_if_more_than(before, session_id);
         }
         self.rules.follow(&row, command.as_ref());
         Ok(())
@@ -167,18 +218,22 @@ impl Judge {
                 )
             {
                 let row = format!("{}: was told {reason}, and nothing stood in its way", decision.position);
-                self.owed.push((book.clone(), decision.position, row));
+                let Committed { position, logged_at, .. } = *decision;
+                self.owed.push(Owed { book: book.clone(), position, logged_at, row });
                 answers.push(Answer::Fresh(decision.outcome));
             }
         }
         answers
     }
 
-    /// Says which refusals were owed to nothing in the end.
-    pub(crate) fn settle(&self, report: &mut Report) {
-        for (book, position, row) in &self.owed {
+    /// Says which refusals were owed to nothing in the end. Without a log time up to which everything was judged, this is the
+    /// end; with one, only for those that lie so far before it that nothing can turn up any more.
+    pub(crate) fn settle(&self, watermark: Option<Timestamp>, report: &mut Report) {
+        let is_due = |owed: &&Owed| watermark.is_none_or(|watermark| watermark.since(owed.logged_at) > OWED_FOR);
+        for Owed { book, position, row, .. } in self.owed.iter().filter(is_due) {
             if !self.rules.has_rival(book, position.partition) {
                 report.violated(Invariant::InOrder, row.clone());
+                report.suspects.insert(book.session.session_id.clone());
             }
         }
     }
@@ -197,7 +252,7 @@ impl Judge {
             }
             outcome => Answer::Fresh(outcome),
         };
-        let mut answers = Vec::with_capacity(2);
+        let mut answers = Vec::with_capacity(4);
         let mut forgotten = true;
         if let Some(first) = self.firsts.get(&key) {
             // A ticket that booked elsewhere is refused as a duplicate however often it is asked; nobody needs to
@@ -218,6 +273,19 @@ impl Judge {
         }
         if forgotten {
             answers.push(fresh);
+        }
+        if self.forgets {
+            // What was decided so long ago is not known here any more.
+            let window = self.options.repeats_known_records * u64::from(KEPT);
+            answers.extend(
+                decision
+                    .first
+                    .filter(|first| position.offset.saturating_sub(*first) > window)
+                    .map(|first| Answer::Repeat { first, outcome: decision.outcome }),
+            );
+        }
+        if self.rules.kept_since().is_some() {
+            answers.push(Answer::Fresh(Outcome::Rejected(Reason::Duplicate)));
         }
         let decided_afresh = decision.first.is_none() && decision.outcome != Outcome::Rejected(Reason::Duplicate);
         if !self.firsts.contains_key(&key) || (forgotten && decided_afresh) {

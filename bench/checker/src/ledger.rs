@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use jiff::civil::Date;
-use orderly_domain::port::{self, Ledger, Store};
+use orderly_domain::port::{self, IntentLog, Ledger, Store};
+use orderly_domain::{Offset, Position, SessionId};
 
 use crate::report::{Invariant, Report};
 
@@ -26,4 +27,70 @@ pub async fn check(ledger: &dyn Ledger, store: &dyn Store, report: &mut Report) 
         }
     }
     Ok(())
+}
+
+/// Compares a ledger that is being changed with a store that is, too.
+///
+/// A session is judged when, from one look to the next, neither has changed it though everything was decided that its
+/// partition's log held at the first.
+#[derive(Debug, Default)]
+pub struct LedgerWatch {
+    seen: HashMap<SessionId, Seen>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    remaining: u32,
+    changed_at: Position,
+    end: Offset,
+}
+
+impl LedgerWatch {
+    /// Looks again, some time after the last look.
+    ///
+    /// # Errors
+    /// When log, ledger or store cannot be read. The next look compares with the one before.
+    pub async fn look(
+        &mut self,
+        log: &dyn IntentLog,
+        ledger: &dyn Ledger,
+        store: &dyn Store,
+        report: &mut Report,
+    ) -> Result<(), port::Error> {
+        let remaining = ledger.remaining().await?;
+        // Whatever the ledger has decided is in the log by now.
+        let ends: HashMap<_, _> = log.extents().await?.iter().map(|extent| (extent.partition, extent.end)).collect();
+        let decided: HashMap<_, _> =
+            store.progress().await?.iter().map(|progress| (progress.partition, progress.next_offset)).collect();
+        let since = store.kept_since().await?.unwrap_or(Date::MIN);
+        let states: HashMap<_, _> =
+            store.sessions(since).await?.into_iter().map(|state| (state.session.session_id.clone(), state)).collect();
+        let mut seen = HashMap::with_capacity(remaining.len());
+        for (session_id, remaining) in remaining {
+            let Some(state) = states.get(&session_id) else { continue };
+            let Position { partition, .. } = state.changed_at;
+            let end = ends.get(&partition).copied().unwrap_or(Offset::MAX);
+            let now = Seen { remaining, changed_at: state.changed_at, end };
+            let before = self.seen.get(&session_id);
+            let is_settled = |before: &Seen| {
+                before.remaining == now.remaining
+                    && before.changed_at == now.changed_at
+                    && decided.get(&partition).is_some_and(|decided| *decided >= before.end)
+            };
+            if before.is_some_and(is_settled) {
+                report.looked_at(Invariant::Conserved, 1);
+                if remaining != state.remaining() {
+                    let row = format!(
+                        "{session_id}: the ledger has {remaining} numbers left, the store {}",
+                        state.remaining()
+                    );
+                    report.violated(Invariant::Conserved, row);
+                    report.suspects.insert(session_id.clone());
+                }
+            }
+            seen.insert(session_id, now);
+        }
+        self.seen = seen;
+        Ok(())
+    }
 }

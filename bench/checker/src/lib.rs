@@ -11,6 +11,7 @@
 //! and the decisions themselves are streamed.
 
 mod analytics;
+mod auditor;
 mod books;
 mod history;
 mod judge;
@@ -24,7 +25,8 @@ use orderly_domain::port::{self, IntentLog, Store};
 use orderly_domain::{Position, envelope};
 
 pub use analytics::check as check_analytics;
-pub use ledger::check as check_ledger;
+pub use auditor::{Auditor, Judged};
+pub use ledger::{LedgerWatch, check as check_ledger};
 pub use report::{Finding, Invariant, Report, VIOLATIONS_SHOWN_MAX};
 
 /// How often the tables are read again when decisions were committed meanwhile.
@@ -80,31 +82,16 @@ pub enum Error {
 /// # Errors
 /// When either cannot be read, or holds records of a newer version. What is wrong with their content is in the report.
 pub async fn check(log: &dyn IntentLog, store: &dyn Store, options: Options) -> Result<Report, Error> {
-    let mut report = Report::default();
-    let kept_since = store.kept_since().await?;
-    let mut history = history::History::new(log, store, kept_since);
-    let mut judge = judge::Judge::new(log.partitions(), options);
+    let mut auditor = Auditor::begin(log, store, options).await?;
     for _ in 0..ATTEMPTS_MAX {
         let progress = store.progress().await?;
-        history.extend(&progress, &log.extents().await?, &mut report).await?;
-        if history.is_trimmed() {
-            judge.stop_replaying(&mut report, "the log was trimmed");
-        }
-        if history.is_pruned() {
-            judge.stop_replaying(&mut report, "the store has forgotten old decisions");
-        }
-        while let Some(moment) = history.next(&mut report).await? {
-            judge.judge(moment, &mut report)?;
-        }
-        let mut draft = report.clone();
-        judge.settle(&mut draft);
-        let what = books::What { kept_since, details: judge.is_replaying(), openings: !history.is_pruned() };
-        books::check(store, judge.rules(), what, &mut draft).await?;
-        history.check_progress(&progress, options.idle, &mut draft).await?;
+        auditor.follow(&progress).await?;
+        let report = auditor.at_rest(&progress).await?;
         if store.progress().await? == progress {
-            return Ok(draft);
+            return Ok(report);
         }
     }
+    let mut report = auditor.into_report();
     let cause = "decisions were being committed all the time; check again when it is quieter";
     for invariant in [Invariant::OnePerPatient, Invariant::AtomicProgress, Invariant::Conserved] {
         report.skip(invariant, cause);

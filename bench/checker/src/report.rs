@@ -1,7 +1,8 @@
 //! What a check found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use orderly_domain::SessionId;
 use serde::Serialize;
 
 /// How many violations of one invariant are written out; all are counted.
@@ -111,6 +112,8 @@ pub struct Report {
     pub findings: BTreeMap<Invariant, Finding>,
     /// Records that are in the log and not decided yet.
     pub in_flight: u64,
+    /// Sessions that violations were found in, as far as they lie in one.
+    pub suspects: BTreeSet<SessionId>,
 }
 
 impl Report {
@@ -123,6 +126,34 @@ impl Report {
     /// The invariants that are broken.
     pub fn broken(&self) -> impl Iterator<Item = Invariant> {
         self.findings.iter().filter(|(_, finding)| finding.violations > 0).map(|(invariant, _)| *invariant)
+    }
+
+    /// How often an invariant is broken.
+    #[must_use]
+    pub fn violations(&self, invariant: Invariant) -> u64 {
+        self.findings.get(&invariant).map_or(0, |finding| finding.violations)
+    }
+
+    /// How often any is.
+    #[must_use]
+    pub fn violations_in_all(&self) -> u64 {
+        self.findings.values().map(|finding| finding.violations).sum()
+    }
+
+    /// Adds what another check found.
+    pub fn add(&mut self, other: &Self) {
+        for (&invariant, found) in &other.findings {
+            let finding = self.findings.entry(invariant).or_default();
+            finding.checked += found.checked;
+            finding.violations += found.violations;
+            let room = VIOLATIONS_SHOWN_MAX.saturating_sub(finding.rows.len());
+            finding.rows.extend(found.rows.iter().take(room).cloned());
+            if finding.skipped.is_none() {
+                finding.skipped.clone_from(&found.skipped);
+            }
+        }
+        self.in_flight += other.in_flight;
+        self.suspects.extend(other.suspects.iter().cloned());
     }
 
     /// How many things were looked at for an invariant.
@@ -140,6 +171,13 @@ impl Report {
         finding.violations += 1;
         if finding.rows.len() < VIOLATIONS_SHOWN_MAX {
             finding.rows.push(row);
+        }
+    }
+
+    /// Lays what was violated since there were only so many violations to a session's charge.
+    pub(crate) fn accuse_if_more_than(&mut self, violations: u64, session_id: &SessionId) {
+        if self.violations_in_all() > violations {
+            self.suspects.insert(session_id.clone());
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::civil::Date;
 use orderly_domain::command::Kind;
 use orderly_domain::envelope::day_number;
 use orderly_domain::port::store::{AppointmentStatus, DecisionRow};
@@ -71,10 +72,12 @@ pub(crate) struct Rules {
     held: BTreeMap<(String, PatientId), Vec<Partition>>,
     /// Where a patient's bookings lie, whatever became of them, by scope and patient.
     ever_held: BTreeMap<(String, PatientId), BTreeSet<Partition>>,
+    /// Sessions of earlier days were forgotten.
+    kept_since: Option<Date>,
 }
 
 /// From the third day after the session's day on (UTC), no time zone on earth has that day any more.
-fn is_long_past(day: jiff::civil::Date, logged_at: Timestamp) -> bool {
+fn is_long_past(day: Date, logged_at: Timestamp) -> bool {
     let today = logged_at.as_micros().div_euclid(24 * 3600 * 1_000_000);
     today > i64::from(day_number(day)) + 2
 }
@@ -241,6 +244,33 @@ impl Rules {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The day since which all sessions are known, when older ones were forgotten.
+    pub(crate) const fn kept_since(&self) -> Option<Date> {
+        self.kept_since
+    }
+
+    /// Forgets sessions whose day is so long past that whatever is asked of them has expired, with all their bookings.
+    pub(crate) fn forget(&mut self, now: Timestamp) {
+        let day = |clinic: &Clinic| clinic.session.as_ref().map(|session| session.day);
+        let old = self.clinics.values().filter_map(day).filter(|day| is_long_past(*day, now)).max();
+        let Some(kept_since) = old.and_then(|old| old.tomorrow().ok()) else { return };
+        self.kept_since = self.kept_since.max(Some(kept_since));
+        let gone = self.clinics.extract_if(.., |_, clinic| day(clinic).is_some_and(|day| day < kept_since));
+        for (session_id, clinic) in gone {
+            let scope = clinic.scope();
+            for Booking { ticket, patient_id, .. } in clinic.bookings.into_values() {
+                if self.tickets.get(&ticket).is_some_and(|(booked, _)| *booked == session_id) {
+                    self.tickets.remove(&ticket);
+                }
+                if let Some(scope) = &scope {
+                    let holder = (scope.clone(), patient_id);
+                    self.held.remove(&holder);
+                    self.ever_held.remove(&holder);
+                }
+            }
         }
     }
 

@@ -83,3 +83,22 @@ async fn one_that_another_node_set_is_followed() {
     assert_eq!(kit.booking("ann", "k1", "s1").send().await.unwrap().status(), StatusCode::ACCEPTED);
     assert_eq!(kit.booking("ann", "k2", "s1").send().await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
 }
+
+/// A frozen session takes no new bookings; who has a ticket keeps it, and other sessions notice nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_session_takes_no_bookings() {
+    let kit = Kit::with_session(5).await;
+    kit.open(&[session("s2", "wang", 5)]).await;
+    let before = kit.booking("ann", "k1", "s1").send().await.unwrap();
+    assert_eq!(before.status(), StatusCode::ACCEPTED);
+    let freeze = json!({"limits": {}, "frozen": ["s1"]});
+    let set =
+        kit.ops(Method::PUT, "/v1/policy?reason=two%20patients%20one%20number").json(&freeze).send().await.unwrap();
+    assert_eq!(set.status(), StatusCode::OK);
+    let body = problem(kit.booking("bob", "k1", "s1").send().await.unwrap(), 503, "session-frozen").await;
+    assert!(body["retry_after_ms"].as_u64().unwrap() > 0, "{body}");
+    assert_eq!(kit.booking("ann", "k1", "s1").send().await.unwrap().status(), StatusCode::ACCEPTED, "a retry");
+    assert_eq!(kit.booking("bob", "k2", "s2").send().await.unwrap().status(), StatusCode::ACCEPTED);
+    kit.ops(Method::PUT, "/v1/policy?reason=mended").json(&json!({"limits": {}})).send().await.unwrap();
+    assert_eq!(kit.booking("bob", "k1", "s1").send().await.unwrap().status(), StatusCode::ACCEPTED);
+}

@@ -133,6 +133,11 @@ impl Hospital {
         Self { folder, store, desk: Desk::default(), waiting }
     }
 
+    /// How many records wait for their decision.
+    pub(crate) fn undecided(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Decides the next `records`, `commit_records` in a transaction.
     pub(crate) async fn decide(&mut self, records: usize, commit_records: usize) {
         for group in self.waiting.drain(..records).collect::<Vec<_>>().chunks(commit_records) {

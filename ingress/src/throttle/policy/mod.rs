@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::Quota;
+use orderly_domain::SessionId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,6 +26,10 @@ pub struct Policy {
     /// How many keys each limit tells apart. Those beyond it share [`super::SHARED_CELLS`] allowances.
     #[serde(default = "keys_max")]
     pub keys_max: u32,
+    /// Sessions that take no new bookings while they are here: what was booked stays, and can be cancelled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub frozen: Vec<SessionId>,
     /// The limits. One that is left out does not limit.
     pub limits: Limits,
     /// Other limits for sessions before, soon after and long after their release.
@@ -233,6 +238,7 @@ impl Policy {
     pub fn of(limits: Limits) -> Self {
         Self {
             keys_max: keys_max(),
+            frozen: Vec::new(),
             limits,
             phases: Phases::default(),
             shed: None,

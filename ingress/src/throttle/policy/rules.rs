@@ -63,6 +63,7 @@ impl Policy {
             let (least, most) = KEYS_MAX.into_inner();
             problems.push(format!("keys_max is {}; set {least} to {most} keys", self.keys_max));
         }
+        too_many("frozen", self.frozen.len(), ENTRIES_MAX, &mut problems);
         self.phases(&mut problems);
         self.exceptions(&mut problems);
         self.lanes(&mut problems);

@@ -48,6 +48,7 @@ const KINDS: Record<string, () => string> = {
   "storage-full": () => t("The server has no space left. Nothing was taken; try again later.", "服务器存储空间已满，请求未受理，请稍后再试。"),
   "outcome-unknown": () => t("It is not known whether this was taken. Ask again: it is taken once at most.", "尚不确定请求是否受理。可再次提交，最多受理一次。"),
   "audit-unavailable": () => t("The audit trail cannot be written now, so nothing was done. Try again later.", "审计记录暂不可写，操作未执行，请稍后再试。"),
+  "session-frozen": () => t("This session takes no bookings while the hospital looks into it. Appointments that were made stay.", "该号源正在核查，暂停预约；已预约的不受影响。"),
   "breaker-open": () => t("A part of the system is out of order at the moment. Nothing was changed; try again later.", "系统部分功能暂不可用，未做任何更改，请稍后再试。"),
   "unavailable": () => t("The server cannot answer this at the moment. Try again.", "服务器暂时无法响应，请重试。"),
   "stopping": () => t("The server is being restarted. Try again in a moment.", "服务器正在重启，请稍后再试。"),

@@ -1,0 +1,101 @@
+//! The auditor beside a running system.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::program::{complaint, orderly, output};
+use crate::server::Server;
+
+/// Asks until the answer is what is waited for. A test that waits in vain is ended by whoever runs it.
+async fn until(http: &reqwest::Client, url: &str, is_it: impl Fn(&str) -> bool) -> String {
+    loop {
+        let text = http.get(url).send().await.expect("an answer").text().await.expect("text");
+        if is_it(&text) {
+            return text;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn metric(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let http = reqwest::Client::new();
+    let ops = output(orderly(folder.path()).args(["token", "--sub", "auditor", "--role", "ops"]));
+    let ops = ops.trim_end();
+    let sessions = until(&http, &format!("{}/v1/sessions", server.url()), |text| text.contains("\"open\"")).await;
+    let sessions: Value = serde_json::from_str(&sessions).expect("JSON");
+    let open = |session: &&Value| session["state"] == "open";
+    let ids: Vec<_> = sessions["sessions"].as_array().expect("a list").iter().filter(open).take(2).collect();
+    let ids: Vec<_> = ids.iter().map(|session| session["session_id"].as_str().expect("text")).collect();
+    let book = |patient: String, session: String| {
+        let (http, url) = (http.clone(), format!("{}/v1/bookings", server.url()));
+        let token = output(orderly(folder.path()).args(["token", "--sub", &patient, "--role", "patient"]));
+        async move {
+            let asked = http.post(url).bearer_auth(token.trim_end()).header("idempotency-key", patient);
+            let asked = asked.header("prefer", "wait=20").json(&json!({ "session_id": session }));
+            asked.send().await.expect("an answer")
+        }
+    };
+    for (number, session) in [(1, ids[0]), (2, ids[0]), (3, ids[1])] {
+        assert_eq!(book(format!("patient-{number}"), session.to_owned()).await.status(), 200);
+    }
+
+    let freeze = ["audit-run", "--data", "data", "--freeze", server.url(), "--token", ops];
+    let auditor = Server::start_role(folder.path(), &freeze);
+    let metrics = format!("{}/metrics", auditor.url());
+    let judged = until(&http, &metrics, |text| {
+        metric(text, "orderly_audit_run_decisions_total") >= 3.0
+            && metric(text, "orderly_audit_run_comparisons_total") >= 1.0
+    });
+    let judged = judged.await;
+    assert_eq!(metric(&judged, "orderly_audit_run_up"), 1.0);
+    assert_eq!(metric(&judged, "orderly_audit_run_replaying"), 1.0);
+    assert_eq!(
+        metric(&judged, "orderly_audit_run_delay_seconds_count"),
+        metric(&judged, "orderly_audit_run_decisions_total")
+    );
+    let violations: Vec<_> = judged.lines().filter(|line| line.starts_with("orderly_audit_run_violations{")).collect();
+    assert!(violations.len() == 9 && violations.iter().all(|line| line.ends_with(" 0")), "{judged}");
+    let report: Value =
+        http.get(format!("{}/report", auditor.url())).send().await.expect("told").json().await.expect("JSON");
+    assert_eq!((&report["holds"], &report["suspects"]), (&json!(true), &json!([])));
+
+    // Somebody counts a number as free that is held.
+    let store = rusqlite::Connection::open(folder.path().join("data/store.sqlite")).expect("the store");
+    store.busy_timeout(Duration::from_secs(20)).expect("set");
+    let edit = "UPDATE sessions SET booked = booked - 1 WHERE session_id = ?";
+    assert_eq!(store.execute(edit, [ids[0]]).expect("edited"), 1);
+    let frozen = until(&http, &metrics, |text| metric(text, "orderly_audit_run_frozen_sessions") >= 1.0).await;
+    assert_eq!(metric(&frozen, "orderly_audit_run_violations{invariant=\"conserved\"}"), 1.0);
+    let report: Value =
+        http.get(format!("{}/report", auditor.url())).send().await.expect("told").json().await.expect("JSON");
+    assert_eq!((&report["holds"], &report["suspects"]), (&json!(false), &json!([ids[0]])));
+    let history = output(&mut server.asked(folder.path(), &["policy", "history"]));
+    assert!(history.contains("set by auditor") && history.contains("the audit found broken: conserved"), "{history}");
+
+    let refused = book("patient-4".into(), ids[0].to_owned()).await;
+    assert_eq!(refused.status(), 503);
+    let refused: Value = refused.json().await.expect("JSON");
+    assert!(refused["type"].as_str().expect("text").ends_with("/session-frozen"), "{refused}");
+    // Who has a ticket keeps it, and other sessions notice nothing.
+    assert_eq!(book("patient-1".into(), ids[0].to_owned()).await.status(), 200);
+    assert_eq!(book("patient-5".into(), ids[1].to_owned()).await.status(), 200);
+    assert!(auditor.terminate().success());
+}
+
+#[test]
+fn an_auditor_says_what_it_lacks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = complaint(orderly(folder.path()).args(["audit-run", "--data", "nowhere", "--listen", "127.0.0.1:0"]), 1);
+    assert!(told.contains("cannot open the intent log in nowhere"), "{told}");
+    let told = complaint(orderly(folder.path()).args(["audit-run", "--freeze", "http://127.0.0.1:1"]), 2);
+    assert!(told.contains("--token"), "{told}");
+}
