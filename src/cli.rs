@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use orderly_domain::{PatientId, SessionId};
+use orderly_domain::{PatientId, Position, SessionId};
 use orderly_ingress::auth::Role;
 
 use crate::plan::Preset;
@@ -106,6 +106,10 @@ says so. Exit status 1 when an outcome differs; the first 20 records that differ
 With several pipelines on the servers, one thing may differ without a fault: what two doctors of one department and day
 contend for, one appointment per patient, goes to whoever asks first. `orderly check` judges that.")]
     Replay(Replay),
+
+    /// Prove that a request lay at its place in the log, or verify such a proof
+    #[command(subcommand)]
+    Receipt(Receipt),
 
     /// Check the audit trail, or print its head
     #[command(subcommand)]
@@ -295,6 +299,10 @@ pub(crate) struct AuditRun {
     #[command(flatten)]
     pub source: Source,
 
+    /// Publish in this file, every minute, what receipts are verified against
+    #[arg(long, value_name = "FILE")]
+    pub roots: Option<PathBuf>,
+
     /// The address and port to listen on for health, metrics and the report
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8083")]
     pub listen: SocketAddr,
@@ -379,6 +387,53 @@ pub(crate) struct Replay {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// Commands of `orderly receipt`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Receipt {
+    /// Print the receipt of a request: a line of JSON, small enough for a QR code
+    #[command(after_help = "Example:
+  orderly receipt make 3/1042 --roots roots.ndjson --data data
+      3/1042 is the ticket's `log`: partition and offset. `orderly audit-run --roots roots.ndjson` publishes the roots; a request
+      is covered a minute after it was taken.
+
+The receipt holds the whole record: who asked, for whom, and for which session. Give it to nobody but the patient.")]
+    Make {
+        /// The request's place in the log: PARTITION/OFFSET
+        #[arg(value_name = "PLACE", value_parser = place)]
+        at: Position,
+
+        /// The published roots
+        #[arg(long, value_name = "FILE")]
+        roots: PathBuf,
+
+        /// Where the configuration comes from.
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Verify a receipt, without any server
+    #[command(after_help = "Example:
+  orderly receipt verify receipt.json --roots roots.ndjson
+      Exit status 0 when the request lay in the log where the receipt says, before the root was published.
+
+Use roots that you kept, or got from somebody else than whoever you doubt: a hospital could publish others later.")]
+    Verify {
+        /// The receipt's file
+        #[arg(value_name = "FILE")]
+        receipt: PathBuf,
+
+        /// The published roots
+        #[arg(long, value_name = "FILE")]
+        roots: PathBuf,
+    },
+}
+
+fn place(text: &str) -> Result<Position, String> {
+    let place = text.split_once('/').and_then(|(partition, offset)| {
+        Some(Position { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
+    });
+    place.ok_or_else(|| "a place is PARTITION/OFFSET, such as 3/1042".to_owned())
 }
 
 /// Commands of `orderly audit`.

@@ -15,6 +15,7 @@ mod jwks;
 mod keys;
 mod personal;
 mod plan;
+mod receipt;
 mod rehearse;
 mod replay;
 mod serve;
@@ -23,6 +24,7 @@ mod telemetry;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use orderly_domain::Timestamp;
 use orderly_domain::breaker::Held;
@@ -72,6 +74,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Receipt(cli::Receipt::Make { at, roots, source }) => {
+            let config = configured(&source)?;
+            telemetry::init(&config)?;
+            receipt::make(&config, at, &roots).await?;
+        }
+        Command::Receipt(cli::Receipt::Verify { receipt, roots }) => {
+            let text = std::fs::read_to_string(&receipt);
+            receipt::verify(&text.with_context(|| format!("cannot read {}", receipt.display()))?, &roots)?;
+        }
         Command::Audit(Audit::Verify { source, anchor, json }) => {
             let config = configured(&source)?;
             telemetry::init(&config)?;
@@ -97,7 +108,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             telemetry::init(&config)?;
             let server = command.freeze.zip(command.token).map(|(url, token)| cli::Server { url, token });
             let freeze = server.map(Client::new).transpose()?;
-            Box::pin(auditor::run(&config, command.listen, freeze)).await?;
+            Box::pin(auditor::run(&config, command.listen, freeze, command.roots.as_deref())).await?;
         }
         Command::Follow(command) => {
             let config = configured(&command.source)?;

@@ -7,12 +7,13 @@ mod metrics;
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use orderly_checker::{Auditor, Invariant, LedgerWatch, Report};
 use orderly_domain::clock::{Clock as _, System};
-use orderly_domain::port::{self, Ledger};
+use orderly_domain::port::{self, IntentLog, Ledger};
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::net::TcpListener;
@@ -22,6 +23,7 @@ use crate::check;
 use crate::client::Client;
 use crate::config::Config;
 use crate::edges::Past;
+use crate::receipt::Publishing;
 use crate::serve::stop_signal;
 use freezing::Freezing;
 use metrics::Metrics;
@@ -50,11 +52,17 @@ pub(crate) struct State {
 ///
 /// # Errors
 /// When log or store cannot be opened, or hold what cannot be judged: records of a newer version, or what is not theirs.
-pub(crate) async fn run(config: &Config, listen: SocketAddr, freeze: Option<Client>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    config: &Config,
+    listen: SocketAddr,
+    freeze: Option<Client>,
+    roots: Option<&Path>,
+) -> anyhow::Result<()> {
     let mut asked_to_stop = Box::pin(stop_signal()?);
     let listener = TcpListener::bind(listen).await;
     let listener = listener
         .with_context(|| format!("cannot listen on {listen}; another program may: choose another with --listen"))?;
+    let publishing = roots.map(Publishing::open).transpose()?;
     let past = Past::open(config).await?;
     let registry = Registry::new();
     registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -62,7 +70,7 @@ pub(crate) async fn run(config: &Config, listen: SocketAddr, freeze: Option<Clie
     let address = listener.local_addr()?;
     tokio::spawn(listener::serve(listener, registry.clone(), told));
     let mut out = std::io::stdout().lock();
-    writeln!(out, "orderly audits, and listens on http://{address} for /metrics, /report, /healthz and /readyz")?;
+    writeln!(out, "orderly audits, and listens on http://{address}, for /metrics, /report, /healthz and /readyz")?;
     out.flush()?;
     drop(out);
     let audit = Audit {
@@ -79,9 +87,18 @@ pub(crate) async fn run(config: &Config, listen: SocketAddr, freeze: Option<Clie
     let ended = tokio::select! {
         () = &mut asked_to_stop => Ok(()),
         ended = audit.go_on() => ended,
+        ended = publish(publishing, &*past.log) => ended,
     };
     past.close().await;
     ended
+}
+
+/// Publishes roots until it cannot; for ever, where none are wanted.
+async fn publish(publishing: Option<Publishing>, log: &dyn IntentLog) -> anyhow::Result<()> {
+    match publishing {
+        Some(publishing) => publishing.run(log).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Audit<'a> {

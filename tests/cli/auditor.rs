@@ -48,7 +48,7 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
         assert_eq!(book(format!("patient-{number}"), session.to_owned()).await.status(), 200);
     }
 
-    let freeze = ["audit-run", "--data", "data", "--freeze", server.url(), "--token", ops];
+    let freeze = ["audit-run", "--data", "data", "--roots", "roots.ndjson", "--freeze", server.url(), "--token", ops];
     let auditor = Server::start_role(folder.path(), &freeze);
     let metrics = format!("{}/metrics", auditor.url());
     let judged = until(&http, &metrics, |text| {
@@ -67,6 +67,27 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
     let report: Value =
         http.get(format!("{}/report", auditor.url())).send().await.expect("told").json().await.expect("JSON");
     assert_eq!((&report["holds"], &report["suspects"]), (&json!(true), &json!([])));
+
+    // What was taken before it started has its root at once.
+    let at = |ticket: &Value| format!("{}/{}", ticket["log"]["partition"], ticket["log"]["offset"]);
+    let taken: Value = book("patient-1".into(), ids[0].to_owned()).await.json().await.expect("JSON");
+    let make = ["receipt", "make", &at(&taken), "--roots", "roots.ndjson"];
+    let receipt = loop {
+        let made = orderly(folder.path()).args(make).output().expect("it runs");
+        if made.status.success() {
+            break made.stdout;
+        }
+        let told = String::from_utf8_lossy(&made.stderr);
+        assert!(told.contains("no root was published yet"), "{told}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    std::fs::write(folder.path().join("receipt.json"), &receipt).expect("written");
+    let verify = ["receipt", "verify", "receipt.json", "--roots", "roots.ndjson"];
+    let proven = output(orderly(folder.path()).args(verify));
+    assert!(proven.contains(&format!("proven: a booking of {} for patient-1", ids[0])), "{proven}");
+    let receipt = String::from_utf8(receipt).expect("text").replace("\"offset\":", "\"offset\":1");
+    std::fs::write(folder.path().join("receipt.json"), receipt).expect("written");
+    complaint(orderly(folder.path()).args(verify), 1);
 
     // Somebody counts a number as free that is held.
     let store = rusqlite::Connection::open(folder.path().join("data/store.sqlite")).expect("the store");

@@ -11,6 +11,8 @@ fn every_command_explains_itself_with_examples() {
         &["follow"],
         &["replay"],
         &["audit-run"],
+        &["receipt", "make"],
+        &["receipt", "verify"],
         &["audit", "verify"],
         &["audit", "head"],
         &["policy", "get"],

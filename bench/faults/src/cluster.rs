@@ -1,4 +1,4 @@
-//! A cluster: the servers, several pipelines, two ingresses and a relay, each a process of its own.
+//! A cluster: the servers, several pipelines, two ingresses, a relay and an auditor, each a process of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use hyper::header::HeaderValue;
 use orderly_bench::api::{Api, Role};
 use orderly_bench::client::Client;
+use serde::Deserialize;
 
 use crate::config;
 use crate::node::Node;
@@ -31,6 +32,7 @@ pub struct Cluster {
     pub(crate) pipelines: Vec<Node>,
     pub(crate) ingresses: Vec<Node>,
     pub(crate) relay: Node,
+    pub(crate) auditor: Node,
     pub(crate) servers: Servers,
     pub(crate) ops: HeaderValue,
     desk: Api,
@@ -39,6 +41,19 @@ pub struct Cluster {
     folder: PathBuf,
     /// How many pipelines were ever started.
     started: usize,
+}
+
+/// What the auditor tells.
+#[derive(Debug, Deserialize)]
+struct Audited {
+    invariants: Vec<Audit>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Audit {
+    invariant: String,
+    checked: u64,
+    rows: Vec<String>,
 }
 
 impl Cluster {
@@ -54,18 +69,30 @@ impl Cluster {
         let config = config::write(&folder, &servers)?;
         let node = |role: &str, name: String| Node::start(&program, &config, role, name);
         // The first one makes the schemas.
-        let (relay, pipelines, ingresses) = tokio::task::block_in_place(|| {
+        let (relay, pipelines, ingresses, auditor) = tokio::task::block_in_place(|| {
             let relay = node("relay", "relay".into())?;
             let pipelines = (1..=PIPELINES).map(|nth| node("pipeline", format!("pipeline-{nth}")));
             let pipelines = pipelines.collect::<anyhow::Result<Vec<_>>>()?;
             let ingresses = (1..=INGRESSES).map(|nth| node("ingress", format!("ingress-{nth}")));
-            anyhow::Ok((relay, pipelines, ingresses.collect::<anyhow::Result<Vec<_>>>()?))
+            let ingresses = ingresses.collect::<anyhow::Result<Vec<_>>>()?;
+            anyhow::Ok((relay, pipelines, ingresses, node("audit-run", "auditor".into())?))
         })?;
         let urls = ingresses.iter().map(Node::url).collect::<Vec<_>>().join(",");
         let desk = Api::new(Client::new(&urls, 64, ANSWER_MAX)?);
         let ops = desk.token("faults", Role::Ops).await?;
-        let cluster =
-            Self { pipelines, ingresses, relay, servers, ops, desk, program, config, folder, started: PIPELINES };
+        let cluster = Self {
+            pipelines,
+            ingresses,
+            relay,
+            auditor,
+            servers,
+            ops,
+            desk,
+            program,
+            config,
+            folder,
+            started: PIPELINES,
+        };
         cluster.until_shared().await?;
         cluster.until_idle().await?;
         Ok(cluster)
@@ -147,12 +174,13 @@ impl Cluster {
         tokio::time::timeout(PATIENCE, idle).await.context("the pipelines do not decide everything")
     }
 
-    /// Runs `orderly check --idle`; its report.
+    /// Runs `orderly check --idle`; its report. The auditor, which looked on all the time, must be content too.
     ///
     /// # Errors
     /// When an invariant is broken.
     pub(crate) async fn check(&self) -> anyhow::Result<String> {
         self.until_idle().await?;
+        self.audited().await?;
         let mut check = Command::new(&self.program);
         check.args(["check", "--idle", "--config"]).arg(&self.config);
         let told = tokio::task::block_in_place(|| check.output()).context("cannot start the checker")?;
@@ -161,13 +189,35 @@ impl Cluster {
         Ok(text)
     }
 
+    /// Waits until the auditor has judged all that is decided.
+    ///
+    /// # Errors
+    /// When it found something.
+    async fn audited(&self) -> anyhow::Result<()> {
+        let state = self.ingresses[0].state(&self.ops).await?;
+        let decided: u64 = state.partitions.iter().map(|part| part.log_end).sum();
+        let mut found = Vec::new();
+        until("the auditor has judged everything", async || {
+            let audited: Audited = self.auditor.api().read("/report", &self.ops).await?;
+            // What it found once stays found.
+            found = audited.invariants.iter().flat_map(|finding| finding.rows.clone()).collect();
+            let judged = audited.invariants.iter().find(|finding| finding.invariant == "exactly_once");
+            let judged = judged.map_or(0, |finding| finding.checked);
+            anyhow::ensure!(!found.is_empty() || judged >= decided, "it has judged {judged} of {decided} decisions");
+            Ok(())
+        })
+        .await?;
+        anyhow::ensure!(found.is_empty(), "the auditor is not content:\n{}", found.join("\n"));
+        Ok(())
+    }
+
     /// Stops every process, those that take requests first.
     ///
     /// # Errors
     /// When one does not stop in order.
     pub fn stop(self) -> anyhow::Result<()> {
-        let Self { pipelines, ingresses, relay, servers, .. } = self;
-        for node in ingresses.into_iter().chain(pipelines).chain([relay]) {
+        let Self { pipelines, ingresses, relay, auditor, servers, .. } = self;
+        for node in ingresses.into_iter().chain(pipelines).chain([relay, auditor]) {
             node.stop()?;
         }
         drop(servers);

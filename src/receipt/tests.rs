@@ -1,0 +1,119 @@
+//! Receipts over a real log: they prove what lay there, and nothing else.
+
+use std::sync::Arc;
+
+use orderly_domain::clock::System;
+use orderly_domain::port::IntentLog;
+use orderly_domain::{Position, Timestamp};
+use orderly_sinks::log::sqlite;
+use prometheus::Registry;
+
+use super::*;
+
+const RECORDS: u64 = 37;
+/// What a QR code of the largest size holds, at the level that survives the loss of a quarter of it.
+const QR_BYTES: usize = 1_663;
+
+struct Published {
+    folder: tempfile::TempDir,
+    log: sqlite::Log,
+}
+
+impl Published {
+    /// A log whose records are covered by two roots.
+    async fn new() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let options = sqlite::Options { partitions: 2, ..sqlite::Options::default() };
+        let log = sqlite::Log::open(folder.path(), options, Arc::new(System), &Registry::new())?;
+        let published = Self { folder, log };
+        for part in [0..RECORDS / 2, RECORDS / 2..RECORDS] {
+            for number in part.clone() {
+                published.log.append(1, "li", vec![u8::try_from(number)?; 200]).await?;
+            }
+            // Each time anew, as after a restart.
+            Publishing::open(&published.roots())?.publish(&published.log, 1, 0, part.end).await?;
+        }
+        Ok(published)
+    }
+
+    fn roots(&self) -> std::path::PathBuf {
+        self.folder.path().join("roots.ndjson")
+    }
+
+    async fn receipt(&self, offset: u64) -> anyhow::Result<Receipt> {
+        let at = Position { partition: 1, offset };
+        let roots = Roots::read(&self.roots())?;
+        prove(&self.log, at, roots.covering(at)?).await
+    }
+}
+
+#[tokio::test]
+async fn every_record_is_proven_and_fits_on_paper() -> anyhow::Result<()> {
+    let published = Published::new().await?;
+    let roots = Roots::read(&published.roots())?;
+    for offset in 0..RECORDS {
+        let line = serde_json::to_string(&published.receipt(offset).await?)?;
+        assert!(line.len() < QR_BYTES, "{} bytes", line.len());
+        let receipt: Receipt = serde_json::from_str(&line)?;
+        let record = receipt.proven_by(&roots)?;
+        assert_eq!(record.payload, vec![u8::try_from(offset)?; 200]);
+        verify(&line, &published.roots())?;
+    }
+    let beyond = roots.covering(Position { partition: 1, offset: RECORDS });
+    assert!(beyond.is_err_and(|error| error.to_string().contains("no root was published yet")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_changed_proves_nothing() -> anyhow::Result<()> {
+    let published = Published::new().await?;
+    let roots = Roots::read(&published.roots())?;
+    let receipt = async || published.receipt(20).await;
+    let refused = |receipt: Receipt| receipt.proven_by(&roots).expect_err("it was changed").to_string();
+    let another = published.receipt(21).await?;
+    let earlier = Timestamp::from_micros(receipt().await?.logged_at.as_micros() - 1);
+    let leads_nowhere = "does not lead to the published root";
+    assert!(refused(Receipt { logged_at: earlier, ..receipt().await? }).contains(leads_nowhere));
+    assert!(refused(Receipt { record: another.record, ..receipt().await? }).contains(leads_nowhere));
+    assert!(refused(Receipt { path: another.path, ..receipt().await? }).contains(leads_nowhere));
+    assert!(refused(Receipt { log: another.log, ..receipt().await? }).contains(leads_nowhere));
+    assert!(refused(Receipt { from: 0, ..receipt().await? }).contains("covers 18..37"));
+    assert!(refused(Receipt { path: "AAAA".into(), ..receipt().await? }).contains("not made of hashes"));
+    assert!(refused(Receipt { path: String::new(), ..receipt().await? }).contains(leads_nowhere));
+    let elsewhere = Position { partition: 0, offset: 20 };
+    assert!(refused(Receipt { log: elsewhere, ..receipt().await? }).contains("no root was published yet"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_log_that_was_changed_since_gives_no_receipt() -> anyhow::Result<()> {
+    let published = Published::new().await?;
+    let log = rusqlite::Connection::open(published.folder.path().join("log.sqlite"))?;
+    log.busy_timeout(std::time::Duration::from_secs(20))?;
+    let edit = "UPDATE records SET payload = zeroblob(200) WHERE partition = 1 AND log_offset = 3";
+    assert_eq!(log.execute(edit, [])?, 1);
+    let refused = published.receipt(5).await.expect_err("its neighbour was changed").to_string();
+    assert!(refused.contains("not what was published of 1/0..18"), "{refused}");
+    published.receipt(20).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn roots_are_a_chain() -> anyhow::Result<()> {
+    let published = Published::new().await?;
+    let path = published.roots();
+    let lines = std::fs::read_to_string(&path)?;
+    let [first, second] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
+    for changed in [format!("{second}\n"), format!("{second}\n{first}\n"), lines.replace("\"to\":18", "\"to\":17")] {
+        std::fs::write(&path, &changed)?;
+        let refused = Roots::read(&path).expect_err(&changed).to_string();
+        assert!(refused.contains("the file was changed"), "{refused}");
+    }
+    std::fs::write(&path, "{}\n")?;
+    assert!(Roots::read(&path).expect_err("no root").to_string().contains("line 1 of"));
+    std::fs::write(&path, &lines)?;
+    let _writing = Publishing::open(&path)?;
+    let refused = format!("{:#}", Publishing::open(&path).err().expect("somebody writes"));
+    assert!(refused.contains("another process publishes there"), "{refused}");
+    Ok(())
+}
