@@ -221,6 +221,29 @@ describe("ops", () => {
     await ops.context().close();
   });
 
+  test("freeze a session: it takes no bookings until it is thawed", async () => {
+    const [one, other] = (await hospital.open()).slice(6);
+    const ops = await room();
+    await ops.goto(`${hospital.url}/ops#/sessions`);
+    await ops.getByLabel("Day").selectOption(one.day);
+    const row = ops.locator(`[data-session="${one.session_id}"]`);
+    await row.getByRole("button", { name: /^Freeze/ }).click();
+    await ops.getByLabel("Why, for those who read the history").fill("two patients, one number");
+    await sound(ops, "the question");
+    await ops.getByRole("button", { name: "Freeze it" }).click();
+    await row.getByText("Frozen").waitFor();
+    const refused = await hospital.book("frost-1", one.session_id, false);
+    assert.equal(refused.status, 503);
+    assert(refused.body.type.endsWith("/session-frozen"));
+    assert.equal((await hospital.book("frost-1", other.session_id, false)).status, 202);
+    await row.getByRole("button", { name: /^Thaw/ }).click();
+    await ops.getByLabel("Why, for those who read the history").fill("it was one patient");
+    await ops.getByRole("button", { name: "Thaw it" }).click();
+    await until("it is thawed", async () => !(await row.getByText("Frozen").count()));
+    assert.equal((await hospital.book("frost-2", one.session_id, false)).status, 202);
+    await ops.context().close();
+  });
+
   test("open a breaker and reset it", async () => {
     const ops = await room();
     await ops.goto(`${hospital.url}/ops#/breakers`);

@@ -1,7 +1,7 @@
 // Sessions with their fill level: open, close, resize.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { call } from "../api/call";
-import type { Session } from "../api/types";
+import type { PolicyVersion, Session } from "../api/types";
 import { Problem } from "../api/problem";
 import { useCell, useTick } from "../cell";
 import { hospital, load, zone } from "../hospital";
@@ -26,7 +26,8 @@ export function Sessions(): preact.JSX.Element {
   const [chosen, setChosen] = useState({ day: "", department: "", campus: "" });
   const day = chosen.day || (all?.days[0]?.day ?? "");
   const { sessions, freshness } = useSessions({ ...chosen, day });
-  const [asked, setAsked] = useState<{ what: "close" | "resize"; session: Session } | "open" | null>(null);
+  const [asked, setAsked] = useState<{ what: "close" | "resize" | "freeze"; session: Session } | "open" | null>(null);
+  const frozen = useFrozen(asked);
   const title = t("Sessions", "号源");
   const state = { open: t("Open", "可约"), full: t("Full", "约满"), scheduled: t("Scheduled", "待放号"), closed: t("Closed", "已停诊") };
   const pick = (name: "day" | "department" | "campus", label: string, options: [string, string][]): preact.JSX.Element => (
@@ -53,13 +54,14 @@ export function Sessions(): preact.JSX.Element {
             return (
               <tr key={one.session_id} data-session={one.session_id}>
                 <td>{doctor(one.doctor_name)}</td><td>{named(one.department)}</td><td>{named(one.campus)}</td><td class="nowrap">{one.start}–{one.end}</td>
-                <td><span class={`badge ${now === "open" ? "good" : now === "full" ? "warn" : now === "closed" ? "bad" : "info"}`}>{state[now]}</span>
+                <td>{frozen.has(one.session_id) && <><span class="badge bad">{t("Frozen", "已冻结")}</span> </>}<span class={`badge ${now === "open" ? "good" : now === "full" ? "warn" : now === "closed" ? "bad" : "info"}`}>{state[now]}</span>
                   {now === "scheduled" && <span class="small soft nowrap"> {moment(one.release_at, one.timezone)}</span>}</td>
                 <td class="n">{now === "closed" ? "–" : `${count(booked)} / ${count(one.capacity)}`}</td>
                 <td style={{ minWidth: "7rem" }}>{now !== "closed" && <><span class="small">{percent(booked / one.capacity)}</span><div class="meter" aria-hidden="true"><i style={{ width: `${(100 * booked) / one.capacity}%` }} /></div></>}</td>
                 <td class="acts">
                   {now !== "closed" && <>
                     <button class="quiet small" onClick={() => setAsked({ what: "resize", session: one })}>{t("Resize", "调整")}<span class="hidden"> {doctor(one.doctor_name)} {one.start}</span></button>
+                    <button class="quiet small" onClick={() => setAsked({ what: "freeze", session: one })}>{frozen.has(one.session_id) ? t("Thaw", "解冻") : t("Freeze", "冻结")}<span class="hidden"> {doctor(one.doctor_name)} {one.start}</span></button>
                     <button class="quiet small" onClick={() => setAsked({ what: "close", session: one })}>{t("Close", "停诊")}<span class="hidden"> {doctor(one.doctor_name)} {one.start}</span></button>
                   </>}
                 </td>
@@ -73,6 +75,7 @@ export function Sessions(): preact.JSX.Element {
       {(sessions?.length ?? 0) > SHOWN_MAX && <p class="note">{t(`The first ${SHOWN_MAX} are shown.`, `仅显示前 ${SHOWN_MAX} 个。`)}</p>}
       {asked === "open" ? <Open onClose={() => setAsked(null)} />
         : asked?.what === "close" ? <Close session={asked.session} onClose={() => setAsked(null)} />
+        : asked?.what === "freeze" ? <Freeze session={asked.session} thaw={frozen.has(asked.session.session_id)} onClose={() => setAsked(null)} />
         : asked?.what === "resize" ? <Resize session={asked.session} onClose={() => setAsked(null)} /> : null}
     </>
   );
@@ -90,6 +93,42 @@ function Close({ session, onClose }: { session: Session; onClose(): void }): pre
       <p>{t(`It cannot be booked any more. ${count(booked)} appointments are cancelled now, and each patient is told, with your cause. It cannot be taken back.`,
         `将无法继续预约，${count(booked)} 个预约会立即取消并附停诊原因通知患者，且无法撤销。`)}</p>
       <label>{t("Cause, as the patients read it", "停诊原因（患者可见）")}<textarea rows={2} maxLength={300} required value={cause} onInput={(event) => setCause(event.currentTarget.value)} /></label>
+      <Audited />
+    </Dialog>
+  );
+}
+
+interface Policy { frozen?: string[] }
+
+const inForce = (): Promise<PolicyVersion> => call<PolicyVersion>("/v1/policy", { role: "ops" });
+
+/** Sessions that the policy freezes: looked up when the page is opened or looked at again, and after each question. */
+function useFrozen(asked: unknown): Set<string> {
+  const [frozen, setFrozen] = useState(new Set<string>());
+  useEffect(() => {
+    const look = (): void => void inForce().then(({ policy }) => setFrozen(new Set((policy as Policy).frozen ?? [])), () => undefined);
+    if (asked === null) look();
+    addEventListener("focus", look);
+    return () => removeEventListener("focus", look);
+  }, [asked]);
+  return frozen;
+}
+
+function Freeze({ session, thaw, onClose }: { session: Session; thaw: boolean; onClose(): void }): preact.JSX.Element {
+  const [reason, setReason] = useState("");
+  const change = async (): Promise<void> => {
+    const { policy, version } = await inForce();
+    const others = ((policy as Policy).frozen ?? []).filter((id) => id !== session.session_id);
+    const json = { policy: { ...(policy as Policy), frozen: thaw ? others : [...others, session.session_id] }, reason };
+    await call("/v1/policy", { method: "PUT", role: "ops", json, headers: { "If-Match": `"${version}"` } });
+  };
+  return (
+    <Dialog danger={!thaw} title={thaw ? t("Thaw this session?", "解除冻结？") : t("Freeze this session?", "冻结该号源？")}
+      confirm={thaw ? t("Thaw it", "确定解冻") : t("Freeze it", "确定冻结")} onClose={onClose} onConfirm={change}>
+      <p class="strong">{of(session)}</p>
+      <p>{thaw ? t("It can be booked again at once.", "将立即恢复预约。")
+        : t("It takes no new bookings until it is thawed. Appointments that were made stay, and can be cancelled. It is a new version of the policy.", "解冻前暂停新的预约；已有预约保留，仍可取消。此操作会生成新的策略版本。")}</p>
+      <label>{t("Why, for those who read the history", "原因（供查阅历史）")}<textarea rows={2} maxLength={300} required value={reason} onInput={(event) => setReason(event.currentTarget.value)} /></label>
       <Audited />
     </Dialog>
   );
