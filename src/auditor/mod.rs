@@ -66,6 +66,7 @@ pub(crate) async fn run(
     let past = Past::open(config).await?;
     let registry = Registry::new();
     registry.register(Box::new(ProcessCollector::for_self()))?;
+    let metrics = Metrics::register(&registry)?;
     let (state, told) = watch::channel(State::default());
     let address = listener.local_addr()?;
     tokio::spawn(listener::serve(listener, registry.clone(), told));
@@ -76,7 +77,7 @@ pub(crate) async fn run(
     let audit = Audit {
         config,
         past: &past,
-        metrics: Metrics::register(&registry)?,
+        metrics,
         state,
         freezing: freeze.map(Freezing::new),
         ledger: check::ledger(config).await?,
