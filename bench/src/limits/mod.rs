@@ -127,8 +127,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
             run.report.rates.extend(admit::measure(&servers, options.admissions).await?);
         }
         if wanted(&[Path::Topic]) {
-            run.say(format!("deciding {} intents from a filled topic into PostgreSQL", options.topic_intents));
-            run.report.rates.push(topic::measure(&servers, options.topic_intents)?);
+            let Options { topic_intents, rounds, .. } = *options;
+            run.say(format!("deciding {topic_intents} intents from a filled topic into PostgreSQL, {rounds} times"));
+            run.report.rates.push(topic::measure(&servers, topic_intents, rounds)?);
         }
         if wanted(&[Path::Produce]) {
             run.produce(&servers).await?;
