@@ -83,6 +83,9 @@ struct Owed {
 /// the log's time, it must have turned up.
 const OWED_FOR: Duration = Duration::from_secs(120);
 
+/// How far the clocks of brokers may be apart: what comes next may have been logged so much earlier.
+const CLOCKS_APART: Duration = Duration::from_secs(3600);
+
 /// A refusal is kept for so many times as long as it is known for sure, so that one that was told again is recognised.
 const KEPT: u32 = 2;
 
@@ -111,8 +114,8 @@ impl Judge {
 
     /// Forgets what no decision after this log time, and at or after these offsets, can depend on.
     pub(crate) fn forget(&mut self, now: Timestamp, next: &BTreeMap<Partition, Offset>) {
-        self.rules.forget(now);
         self.owed.retain(|owed| !self.rules.has_rival(&owed.book, owed.position.partition));
+        self.rules.forget(now.minus(CLOCKS_APART));
         if self.firsts.len() < TICKETS_MIN.max(2 * self.kept) {
             return;
         }
