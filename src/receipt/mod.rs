@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::edges::Past;
 
 pub(crate) use publish::Publishing;
-use roots::{Root, Roots, Tree};
+use roots::{Root, Tree, covering};
 
 /// Records that are read at once.
 const PAGE: usize = 4_096;
@@ -85,8 +85,7 @@ async fn read(
 /// # Errors
 /// When no published root covers it, or the log does not hold what was published.
 pub(crate) async fn make(config: &Config, at: Position, roots: &Path) -> anyhow::Result<()> {
-    let roots = Roots::read(roots)?;
-    let root = roots.covering(at)?.clone();
+    let root = covering(roots, at)?;
     let past = Past::open(config).await?;
     let made = prove(&*past.log, at, &root).await;
     past.close().await;
@@ -130,16 +129,15 @@ async fn prove(log: &dyn IntentLog, at: Position, root: &Root) -> anyhow::Result
 /// When it proves nothing. Says why.
 pub(crate) fn verify(receipt: &str, roots: &Path) -> anyhow::Result<()> {
     let receipt: Receipt = serde_json::from_str(receipt.trim()).context("this is no receipt: a line of JSON")?;
-    let roots = Roots::read(roots)?;
-    let record = receipt.proven_by(&roots)?;
-    writeln!(std::io::stdout().lock(), "{}", receipt.tell(&record, &roots))?;
+    let root = covering(roots, receipt.log)?;
+    let record = receipt.proven_by(&root)?;
+    writeln!(std::io::stdout().lock(), "{}", receipt.tell(&record, &root))?;
     Ok(())
 }
 
 impl Receipt {
     /// The record, when it lay where the receipt says.
-    fn proven_by(&self, roots: &Roots) -> anyhow::Result<Record> {
-        let root = roots.covering(self.log)?;
+    fn proven_by(&self, root: &Root) -> anyhow::Result<Record> {
         ensure!(
             (root.from, root.to) == (self.from, self.to),
             "the root published for {} covers {}..{}, the receipt says {}..{}",
@@ -164,7 +162,7 @@ impl Receipt {
         Ok(record)
     }
 
-    fn tell(&self, record: &Record, roots: &Roots) -> String {
+    fn tell(&self, record: &Record, root: &Root) -> String {
         let asked = match envelope::decode(&record.payload) {
             Ok(intent) => {
                 let patient = intent.command.patient_id().map(|patient| format!(" for {patient}")).unwrap_or_default();
@@ -177,11 +175,10 @@ impl Receipt {
             }
             Err(_) => "a record that cannot be read".to_owned(),
         };
-        let published =
-            roots.covering(self.log).map_or(String::new(), |root| format!(", published {}", root.published_at));
         format!(
-            "proven: {asked}\nwas taken at {} as number {} of partition {}, behind everything with a smaller number{published}",
-            self.logged_at, self.log.offset, self.log.partition
+            "proven: {asked}\nwas taken at {} as number {} of partition {}, behind everything with a smaller number; \
+             published {}",
+            self.logged_at, self.log.offset, self.log.partition, root.published_at
         )
     }
 }

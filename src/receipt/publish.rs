@@ -1,10 +1,8 @@
 //! Publishes a root over what each partition got, every minute.
 
-use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use orderly_domain::Partition;
 use orderly_domain::clock::{Clock as _, System};
 use orderly_domain::port::IntentLog;
@@ -17,23 +15,16 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Records under one root; more are divided. It bounds a receipt's path: 17 hashes.
 const RECORDS_MAX: u64 = 65_536;
 
-/// The file of roots, and what goes into it.
-pub(crate) struct Publishing {
-    file: File,
-    roots: Roots,
-}
+/// Goes on with a file of roots.
+pub(crate) struct Publishing(Roots);
 
 impl Publishing {
-    /// Goes on with a file, or begins one.
+    /// Opens the file, or begins one.
     ///
     /// # Errors
     /// When it cannot be written, was changed, or another process writes it.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let cannot = || format!("cannot publish roots in {}", path.display());
-        let file = File::options().create(true).append(true).read(true).open(path).with_context(cannot)?;
-        file.try_lock().context("another process publishes there").with_context(cannot)?;
-        let roots = Roots::read(path).with_context(cannot)?;
-        Ok(Self { file, roots })
+        Roots::open(path).map(Self)
     }
 
     /// Publishes every minute. What cannot be read is tried again a minute later.
@@ -65,7 +56,7 @@ impl Publishing {
         end: u64,
     ) -> anyhow::Result<()> {
         // What aged before it was covered never will be.
-        let mut from = self.roots.next(partition).max(start);
+        let mut from = self.0.next(partition).max(start);
         while from < end {
             let to = end.min(from + RECORDS_MAX);
             let mut tree = Tree::new();
@@ -73,7 +64,7 @@ impl Publishing {
                 tracing::warn!("the roots of partition {partition} wait for the next minute: {error:#}");
                 return Ok(());
             }
-            self.roots.publish(&mut self.file, partition, from, &tree, System.now())?;
+            self.0.publish(partition, from, &tree, System.now())?;
             from = to;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The published roots: a file of lines, each of which names the one before it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -45,51 +46,79 @@ fn digest(tree: &Tree) -> [u8; 32] {
     (*tree.root().as_bytes()).into()
 }
 
-/// All that were published.
-#[derive(Debug, Default)]
+/// Reads a file of roots, and checks that no line was changed or taken out of its middle. A last line that was not finished
+/// was never published. Returns the hash of the last line, and how many bytes are whole lines.
+///
+/// # Errors
+/// When it cannot be read, or its lines are not a chain.
+fn walk(path: &Path, mut each: impl FnMut(Root)) -> anyhow::Result<(String, u64)> {
+    let file = File::open(path).with_context(|| format!("cannot read the roots in {}", path.display()))?;
+    let (mut lines, mut line) = (BufReader::new(file), String::new());
+    let (mut head, mut bytes) = (String::new(), 0);
+    for number in 1_u64.. {
+        line.clear();
+        lines.read_line(&mut line).with_context(|| format!("cannot read the roots in {}", path.display()))?;
+        let Some(whole) = line.strip_suffix('\n') else { break };
+        let root: Root =
+            serde_json::from_str(whole).with_context(|| format!("line {number} of {} is no root", path.display()))?;
+        ensure!(
+            root.before == head && root.from < root.to,
+            "line {number} of {} does not follow from the one before it: the file was changed",
+            path.display()
+        );
+        head = BASE64.encode(Sha256::digest(whole.as_bytes()));
+        bytes += line.len() as u64;
+        each(root);
+    }
+    Ok((head, bytes))
+}
+
+/// The published root over a record.
+///
+/// # Errors
+/// When there is none, or the file was changed.
+pub(super) fn covering(path: &Path, at: Position) -> anyhow::Result<Root> {
+    let mut found = None;
+    walk(path, |root| {
+        if root.partition == at.partition && (root.from..root.to).contains(&at.offset) {
+            found = Some(root);
+        }
+    })?;
+    found.with_context(|| format!("no root was published yet that covers record {at}"))
+}
+
+/// The file of roots, to go on with.
+#[derive(Debug)]
 pub(super) struct Roots {
-    roots: Vec<Root>,
+    file: File,
     /// The hash of the last line.
     head: String,
+    /// The first offset of each partition that no root covers.
+    next: BTreeMap<Partition, u64>,
 }
 
 impl Roots {
-    /// Reads a file, and checks that no line was changed or taken out of its middle.
+    /// Goes on with a file, or begins one.
     ///
     /// # Errors
-    /// When it cannot be read, or its lines are not a chain.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot read the roots in {}", path.display()))?;
-        let mut roots = Self::default();
-        for (index, line) in BufReader::new(file).lines().enumerate() {
-            let line = line?;
-            let number = index + 1;
-            let root: Root = serde_json::from_str(&line)
-                .with_context(|| format!("line {number} of {} is no root", path.display()))?;
-            ensure!(
-                root.before == roots.head && root.from < root.to,
-                "line {number} of {} does not follow from the one before it: the file was changed",
-                path.display()
-            );
-            roots.head = BASE64.encode(Sha256::digest(line.as_bytes()));
-            roots.roots.push(root);
-        }
-        Ok(roots)
-    }
-
-    /// The root over a record.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub(super) fn covering(&self, at: Position) -> anyhow::Result<&Root> {
-        let covers = |root: &&Root| root.partition == at.partition && (root.from..root.to).contains(&at.offset);
-        self.roots.iter().find(covers).with_context(|| format!("no root was published yet that covers record {at}"))
+    /// When it cannot be written, was changed, or another process writes it.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot publish roots in {}", path.display());
+        let file = File::options().create(true).append(true).read(true).open(path).with_context(cannot)?;
+        file.try_lock().context("another process publishes there").with_context(cannot)?;
+        let mut next = BTreeMap::new();
+        let walked = walk(path, |root| {
+            next.insert(root.partition, root.to);
+        });
+        let (head, bytes) = walked.with_context(cannot)?;
+        // What a crash left of a line.
+        file.set_len(bytes).with_context(cannot)?;
+        Ok(Self { file, head, next })
     }
 
     /// The first offset of a partition that no root covers.
     pub(super) fn next(&self, partition: Partition) -> u64 {
-        let of_partition = self.roots.iter().rev().find(|root| root.partition == partition);
-        of_partition.map_or(0, |root| root.to)
+        self.next.get(&partition).copied().unwrap_or(0)
     }
 
     /// Publishes one more: it is on the disk when this returns.
@@ -98,19 +127,18 @@ impl Roots {
     /// When the file cannot be written.
     pub(super) fn publish(
         &mut self,
-        file: &mut File,
         partition: Partition,
         from: u64,
         tree: &Tree,
         published_at: Timestamp,
     ) -> anyhow::Result<()> {
         let (root, before) = (BASE64.encode(digest(tree)), self.head.clone());
-        let root = Root { partition, from, to: from + tree.len(), published_at, root, before };
-        let line = serde_json::to_string(&root)?;
-        file.write_all(format!("{line}\n").as_bytes())?;
-        file.sync_data()?;
+        let to = from + tree.len();
+        let line = serde_json::to_string(&Root { partition, from, to, published_at, root, before })?;
+        self.file.write_all(format!("{line}\n").as_bytes()).context("the root cannot be written")?;
+        self.file.sync_data().context("the root cannot be written")?;
         self.head = BASE64.encode(Sha256::digest(line.as_bytes()));
-        self.roots.push(root);
+        self.next.insert(partition, to);
         Ok(())
     }
 }
