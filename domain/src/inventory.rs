@@ -204,8 +204,9 @@ struct Held {
 pub struct DepartmentDay {
     sessions: HashMap<SessionId, Inventory>,
     tickets: HashMap<ticket::Id, Held>,
-    /// By scope: the patients that hold an active appointment in it.
-    exclusive: HashMap<String, HashSet<PatientId>>,
+    /// By scope: how many active appointments a patient holds in it. There may be two for a moment: of what was cancelled
+    /// here and booked there, a restore brings back what a commit that is on its way cancels.
+    exclusive: HashMap<String, HashMap<PatientId, u32>>,
 }
 
 impl DepartmentDay {
@@ -240,7 +241,7 @@ impl DepartmentDay {
             if holding.active {
                 inventory.numbers.take(holding.number);
                 if let Some(scope) = scope.as_ref().filter(|_| !planted::is(Bug::RestoreForgetsPatients)) {
-                    self.exclusive.entry(scope.clone()).or_default().insert(holding.patient_id.clone());
+                    self.enter(scope.clone(), &holding.patient_id);
                 }
             }
             inventory.tickets.insert(holding.ticket);
@@ -332,8 +333,9 @@ impl DepartmentDay {
         if held.is_some() {
             return Reason::Duplicate.into();
         }
-        if let Some(scope) = inventory.session.exclusivity.scope(&book.session)
-            && !self.exclusive.entry(scope).or_default().insert(book.patient_id.clone())
+        let scope = inventory.session.exclusivity.scope(&book.session);
+        if let Some(patients) = scope.as_ref().and_then(|scope| self.exclusive.get(scope))
+            && patients.contains_key(&book.patient_id)
             && !planted::is(Bug::RuleIgnored)
         {
             return Reason::AlreadyBooked.into();
@@ -351,7 +353,11 @@ impl DepartmentDay {
             active: true,
         };
         self.tickets.insert(book.ticket, held);
-        Admission { outcome: Outcome::Booked { number }, full_until: inventory.full_until() }
+        let full_until = inventory.full_until();
+        if let Some(scope) = scope {
+            self.enter(scope, &book.patient_id);
+        }
+        Admission { outcome: Outcome::Booked { number }, full_until }
     }
 
     fn cancel(&mut self, cancel: &Cancel, logged_at: Timestamp) -> Outcome {
@@ -432,6 +438,10 @@ impl DepartmentDay {
         }
     }
 
+    fn enter(&mut self, scope: String, patient: &PatientId) {
+        *self.exclusive.entry(scope).or_default().entry(patient.clone()).or_default() += 1;
+    }
+
     /// Gives a ticket's number back, if it holds one.
     fn release(&mut self, ticket: ticket::Id) {
         let active = |held: &&mut Held| held.active || planted::is(Bug::FreedTwice);
@@ -450,12 +460,15 @@ impl DepartmentDay {
     }
 }
 
-fn leave(exclusive: &mut HashMap<String, HashSet<PatientId>>, scope: &str, patient: &PatientId) {
-    if let Some(patients) = exclusive.get_mut(scope) {
+fn leave(exclusive: &mut HashMap<String, HashMap<PatientId, u32>>, scope: &str, patient: &PatientId) {
+    let Some(patients) = exclusive.get_mut(scope) else { return };
+    let Some(held) = patients.get_mut(patient) else { return };
+    *held -= 1;
+    if *held == 0 {
         patients.remove(patient);
-        if patients.is_empty() {
-            exclusive.remove(scope);
-        }
+    }
+    if patients.is_empty() {
+        exclusive.remove(scope);
     }
 }
 

@@ -1,7 +1,7 @@
 -- Decides commands of one department's day in order, as `DepartmentDay` in domain/src/inventory.rs does, and applies
 -- them. Nothing is written when a session is fenced or lost.
 --
--- KEYS   1 sessions, 2 tickets, 3 patients, 4 bookings, 5 free, 6 calls: see includes/records.lua
+-- KEYS   1 sessions, 2 tickets, 3 holders, 4 bookings, 5 free, 6 calls: see includes/records.lua
 -- ARGV   1 caller, 2 number of the call, 3 number of the caller's last call that was answered, or 0 when it knows no
 --        session of the day, 4 how many sessions follow
 --        then for each session: its id, its doctor, the caller's fence, and the version that the caller saw last, or
@@ -178,12 +178,14 @@ local function book(entry, offset, logged_at, ticket, patient)
   if is_full(session) then return 'sold_out ' .. session.ends_at end
   if held then return 'duplicate' end
   local holder = patient_in_scope(session.scope, session.id, patient)
-  if holder and redis.call('SADD', KEYS[3], holder) == 0 then return 'already_booked' end
+  if holder and redis.call('HEXISTS', KEYS[3], holder) == 1 then return 'already_booked' end
   local number = take_lowest(session)
   redis.call('ZADD', KEYS[4], 0, member(session.id, ticket))
-  keep_ticket(ticket, {
+  local booking = {
     active = true, number = number, booked_at = offset, scope = session.scope, session = session.id, patient = patient,
-  })
+  }
+  keep_ticket(ticket, booking)
+  enter(booking)
   change(session)
   return booked(session, number)
 end

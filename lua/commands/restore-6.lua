@@ -1,7 +1,7 @@
 -- Replaces what is known of one session, in one call or more. Until the last one the session is marked as being
 -- restored, and whoever asks for it is told that it is lost. Who holds appointments in it counts from the first one on.
 --
--- KEYS   1 sessions, 2 tickets, 3 patients, 4 bookings, 5 free, 6 calls: see includes/records.lua
+-- KEYS   1 sessions, 2 tickets, 3 holders, 4 bookings, 5 free, 6 calls: see includes/records.lua
 -- ARGV   1 caller, 2 number of the call, 3 session, 4 doctor, 5 fence, 6 least version, 7 capacity, 8 taken, 9 top,
 --        10 state (0 open, 1 closed), 11 scope, 12 release_at, 13 ends_at, 14 whether this is the first call (1 or 0;
 --        2: it is, and does nothing to a session that has as many taken or is being restored), 15 whether it is the
@@ -43,13 +43,13 @@ end
 local at = 17
 for _ = 1, tonumber(ARGV[16]) do
   local ticket, patient, active = ARGV[at], ARGV[at + 1], ARGV[at + 4] == '1'
-  write_ticket(ticket, {
+  local held = {
     active = active, number = tonumber(ARGV[at + 2]), booked_at = ARGV[at + 3], scope = scope, session = id,
     patient = patient,
-  })
+  }
+  write_ticket(ticket, held)
   redis.call('ZADD', KEYS[4], 0, member(id, ticket))
-  local holder = active and patient_in_scope(scope, id, patient)
-  if holder then redis.call('SADD', KEYS[3], holder) end
+  if active then enter(held) end
   at = at + 5
 end
 while ARGV[at] do

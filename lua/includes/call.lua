@@ -5,7 +5,7 @@
 local function check_types()
   redis.call('HLEN', KEYS[1])
   redis.call('HLEN', KEYS[2])
-  redis.call('SCARD', KEYS[3])
+  redis.call('HLEN', KEYS[3])
   redis.call('ZCARD', KEYS[4])
   redis.call('ZCARD', KEYS[5])
 end

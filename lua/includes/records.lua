@@ -5,7 +5,8 @@
 -- KEYS[1] sessions  hash  session -> "fence version capacity taken top state scope release_at ends_at doctor"
 --                         top is the highest number that is taken; state is 0 open, 1 closed, r being restored
 -- KEYS[2] tickets   hash  ticket -> "active number booked_at scope session\npatient", of every booking ever made
--- KEYS[3] patients  set   who holds an active appointment, by scope
+-- KEYS[3] holders   hash  who holds active appointments, by scope -> how many. More than one for a moment: of what was
+--                         cancelled here and booked there, a restore brings back what is on its way to be cancelled
 -- KEYS[4] bookings  zset  "session\0ticket", all with score 0: a session's tickets
 -- KEYS[5] free      zset  "session\0number" (4 bytes, big endian), all with score 0: numbers below top that are free
 -- KEYS[6] calls     hash  caller -> its last call
@@ -67,9 +68,14 @@ local function patient_in_scope(scope, session_id, patient)
   return nil
 end
 
+local function enter(held)
+  local holder = patient_in_scope(held.scope, held.session, held.patient)
+  if holder then redis.call('HINCRBY', KEYS[3], holder, 1) end
+end
+
 local function leave(held)
   local holder = patient_in_scope(held.scope, held.session, held.patient)
-  if holder then redis.call('SREM', KEYS[3], holder) end
+  if holder and redis.call('HINCRBY', KEYS[3], holder, -1) <= 0 then redis.call('HDEL', KEYS[3], holder) end
 end
 
 -- Forgets a session's bookings, and all who hold numbers in it. Its record is the caller's affair.

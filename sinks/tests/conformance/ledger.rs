@@ -29,7 +29,8 @@ macro_rules! suite {
         }
         crate::ledger::suite!($open;
             undoes_what_the_store_refused, forgets_days_that_are_past, restores_one_session_and_leaves_the_others,
-            keeps_nothing_of_what_it_does_not_know, forgets_what_an_earlier_takeover_opened);
+            keeps_nothing_of_what_it_does_not_know, forgets_what_an_earlier_takeover_opened,
+            knows_who_holds_two_for_a_moment);
     };
     ($open:expr; $($name:ident),*) => {
         $(
@@ -330,6 +331,37 @@ pub(crate) async fn forgets_what_an_earlier_takeover_opened(ledger: &impl Ledger
     let snapshot = Snapshot { session: session(0, 3, Exclusivity::DepartmentDay), closed: false, holdings: Vec::new() };
     ledger.restore(vec![(later + 1, snapshot)]).await.expect("it can be restored");
     assert_eq!(ask_under(ledger, later + 1, &book(3, 3, 0), RELEASE).await, Outcome::Booked { number: 1 });
+}
+
+/// A patient cancels here and books there; then a takeover restores what its last commit knew, and decides the cancellation
+/// once more. It must not take the new booking out of the patient's one appointment a day.
+pub(crate) async fn knows_who_holds_two_for_a_moment(ledger: &impl Ledger) {
+    for number in [0, 1] {
+        ask(ledger, &open(number, 3), RELEASE).await;
+    }
+    let cancel = |number| {
+        let patient_id = "patient-1".parse().expect("valid");
+        Command::Cancel(Cancel { ticket: ticket(number), patient_id, session: reference(number - 1) })
+    };
+    let cancelled = Outcome::Cancelled { number: 1 };
+    assert_eq!(ask(ledger, &book(1, 1, 0), RELEASE).await, Outcome::Booked { number: 1 });
+    assert_eq!(ask(ledger, &cancel(1), RELEASE).await, cancelled);
+    assert_eq!(ask(ledger, &book(2, 1, 1), RELEASE).await, Outcome::Booked { number: 1 });
+    let holding = Holding {
+        ticket: ticket(1),
+        patient_id: "patient-1".parse().expect("valid"),
+        number: 1,
+        booked_at: 7,
+        active: true,
+    };
+    let session = session(0, 3, Exclusivity::DepartmentDay);
+    let before = Snapshot { session, closed: false, holdings: vec![holding] };
+    ledger.restore(vec![(FENCE, before)]).await.expect("it can be restored");
+    assert_eq!(ask(ledger, &cancel(1), RELEASE).await, cancelled);
+    assert_eq!(ask(ledger, &cancel(1), RELEASE).await, cancelled, "twice is once");
+    assert_eq!(ask(ledger, &book(3, 1, 0), RELEASE).await, Outcome::Rejected(Reason::AlreadyBooked));
+    assert_eq!(ask(ledger, &cancel(2), RELEASE).await, cancelled);
+    assert_eq!(ask(ledger, &book(4, 1, 0), RELEASE).await, Outcome::Booked { number: 1 }, "nothing is left over");
 }
 
 async fn remaining(ledger: &impl Ledger) -> Vec<(String, u32)> {

@@ -13,7 +13,7 @@ pub(super) struct Day {
 }
 
 /// The keys of a day, in the order in which scripts take them.
-pub(super) const NAMES: [&str; 6] = ["sessions", "tickets", "patients", "bookings", "free", "calls"];
+pub(super) const NAMES: [&str; 6] = ["sessions", "tickets", "holders", "bookings", "free", "calls"];
 
 impl Day {
     /// Its keys. They share a hash tag, so that a cluster keeps them on one node. The date comes first in it: a tag that

@@ -187,7 +187,7 @@ async fn ignores_a_call_that_was_overtaken() {
     let client = ::redis::Client::open(shared().url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let prefix = name("overtaken");
-    let keys = ["sessions", "tickets", "patients", "bookings", "free", "calls"].map(|key| format!("{{{prefix}}}{key}"));
+    let keys = ["sessions", "tickets", "holders", "bookings", "free", "calls"].map(|key| format!("{{{prefix}}}{key}"));
     let mut call = async |number: &str, command: &[&str]| {
         let session = ["me", number, "0", "1", "session-0", "doctor-0", "1", "", command[0], "1", "7", "05"];
         let args: Vec<_> = session.iter().chain(&command[1..]).copied().collect();
