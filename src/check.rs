@@ -60,7 +60,7 @@ async fn checked(config: &Config, past: &Past, options: Options) -> anyhow::Resu
     if options.idle
         && let Some(ledger) = ledger(config).await?
     {
-        orderly_checker::check_ledger(&*ledger, &*past.store, &mut report).await?;
+        orderly_checker::check_ledger(&*ledger, &*past.store, jiff::Timestamp::now().into(), &mut report).await?;
     }
     if let Some(analytics) = analytics(config).await? {
         if options.idle {

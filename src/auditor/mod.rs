@@ -160,7 +160,8 @@ impl Audit<'_> {
     async fn look_at_ledger(&mut self) {
         let Some(ledger) = &self.ledger else { return };
         let mut report = Report::default();
-        match self.watch.look(&*self.past.log, &**ledger, &*self.past.store, &mut report).await {
+        let now = jiff::Timestamp::now().into();
+        match self.watch.look(&*self.past.log, &**ledger, &*self.past.store, now, &mut report).await {
             Ok(()) => drop(self.found.insert("ledger", report)),
             Err(error) => tracing::warn!(%error, "the ledger cannot be compared; it is tried again in a minute"),
         }

@@ -22,6 +22,8 @@ struct First {
     /// Index in `Judge::sessions`.
     session: u32,
     outcome: Outcome,
+    /// The store knew the session when it was decided; else it does not keep the session's name.
+    named: bool,
 }
 
 /// What a record may be answered.
@@ -269,7 +271,7 @@ impl Judge {
             } else {
                 answers.push(Answer::Fresh(Outcome::Rejected(Reason::Duplicate)));
                 // A store does not keep the name of a session that nobody knew. After a restart, any counts as the same.
-                if first.outcome == Outcome::Rejected(Reason::UnknownSession) {
+                if !first.named {
                     answers.push(repeat);
                 }
             }
@@ -292,7 +294,8 @@ impl Judge {
         }
         let decided_afresh = decision.first.is_none() && decision.outcome != Outcome::Rejected(Reason::Duplicate);
         if !self.firsts.contains_key(&key) || (forgotten && decided_afresh) {
-            let first = First { offset: position.offset, logged_at, session, outcome: decision.outcome };
+            let named = decision.session_id.is_some();
+            let first = First { offset: position.offset, logged_at, session, outcome: decision.outcome, named };
             self.firsts.insert(key, first);
         }
         answers

@@ -196,9 +196,10 @@ async fn judge(world: &World, plan: &Plan) {
         Ok(report) => report,
         Err(error) => return world.state().violated(format!("the history cannot be judged: {error}")),
     };
+    let now = world.state().log_now();
     let ledgers = world.state().ledgers.clone();
     for ledger in ledgers.into_iter().flatten().take(1) {
-        if let Err(error) = orderly_checker::check_ledger(&*ledger, &store, &mut report).await {
+        if let Err(error) = orderly_checker::check_ledger(&*ledger, &store, now, &mut report).await {
             world.state().violated(format!("the ledger cannot be judged: {error}"));
         }
     }

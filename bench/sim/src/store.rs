@@ -12,8 +12,8 @@ use orderly_domain::port::store::{
 };
 use orderly_domain::port::{Error, Result};
 use orderly_domain::{
-    Book, Command, Decision, Fence, Offset, Outcome, Partition, PatientId, Position, Reason, Session, SessionId,
-    Timestamp, ticket,
+    Book, Cancel, Command, Decision, Fence, Offset, Outcome, Partition, PatientId, Position, Reason, Session,
+    SessionId, Timestamp, ticket,
 };
 
 use crate::edge::{Edge, Server};
@@ -127,8 +127,8 @@ impl Books {
             let (Some(Command::Book(book)), Outcome::Booked { .. }) = (&decision.command, decision.outcome) else {
                 continue;
             };
-            let Some(known) = self.sessions.get(&book.session.session_id) else { continue };
-            let Some(scope) = known.session.exclusivity.scope(&known.session.reference()) else { continue };
+            let Some(session) = self.session_in(commit, &book.session.session_id) else { continue };
+            let Some(scope) = session.exclusivity.scope(&session.reference()) else { continue };
             let Some(held) = self.holders.get(&(scope, book.patient_id.clone())) else { continue };
             if commit.advances.iter().any(|advance| advance.partition == held.partition) {
                 continue;
@@ -142,6 +142,19 @@ impl Books {
             }
         }
         Ok(())
+    }
+
+    /// A session that is kept, or that this commit opens.
+    fn session_in<'a>(&'a self, commit: &'a Commit, id: &SessionId) -> Option<&'a Session> {
+        let kept = self.sessions.get(id).map(|known| &known.session);
+        kept.or_else(|| {
+            commit.decisions.iter().find_map(|decision| match (&decision.command, decision.outcome) {
+                (Some(Command::OpenSession(session)), Outcome::Applied) if session.session_id == *id => {
+                    Some(&**session)
+                }
+                _ => None,
+            })
+        })
     }
 
     /// The answer to a commit that is there already.
@@ -475,7 +488,17 @@ impl orderly_domain::port::Store for Port {
                         let again = answer.first.map_or(String::new(), |first| format!(", as at {first}"));
                         let kind = answer.kind.as_str();
                         let on = answer.session_id.as_ref().map_or("", SessionId::as_str);
-                        format!("n{node} commits {} {kind} {on}: {}{again}{corrected}", answer.position, answer.outcome)
+                        let asked = commit.decisions.iter().find(|decision| decision.position == answer.position);
+                        let patient = match asked.and_then(|asked| asked.command.as_ref()) {
+                            Some(
+                                Command::Book(Book { patient_id, .. }) | Command::Cancel(Cancel { patient_id, .. }),
+                            ) => {
+                                format!(" of {patient_id}")
+                            }
+                            _ => String::new(),
+                        };
+                        let Committed { position, outcome, .. } = answer;
+                        format!("n{node} commits {position} {kind}{patient} {on}: {outcome}{again}{corrected}")
                     });
                 }
             }

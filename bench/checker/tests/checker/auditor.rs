@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use orderly_checker::{Auditor, Invariant, LedgerWatch, Options, Report};
+use orderly_domain::Timestamp;
 use orderly_domain::port::{Ledger as _, Store as _};
 use orderly_sinks::{ledger, log, store};
 use proptest::prelude::*;
@@ -156,18 +157,18 @@ async fn finds_a_ledger_that_lost_count() {
     // It has decided what is not committed yet.
     restore(1).await;
     for _ in 0..3 {
-        watch.look(&log, &ledger, &store, &mut report).await.expect("readable");
+        watch.look(&log, &ledger, &store, Timestamp::from_micros(0), &mut report).await.expect("readable");
     }
     assert!(report.holds() && report.checked(Invariant::Conserved) == 0, "{report:#?}");
     hospital.decide(1, 1).await;
     restore(0).await;
     for _ in 0..2 {
-        watch.look(&log, &ledger, &store, &mut report).await.expect("readable");
+        watch.look(&log, &ledger, &store, Timestamp::from_micros(0), &mut report).await.expect("readable");
     }
     assert!(report.holds() && report.checked(Invariant::Conserved) == 1, "{report:#?}");
     restore(1).await;
-    watch.look(&log, &ledger, &store, &mut report).await.expect("readable");
+    watch.look(&log, &ledger, &store, Timestamp::from_micros(0), &mut report).await.expect("readable");
     assert!(report.holds(), "it may be about to be committed: {report:#?}");
-    watch.look(&log, &ledger, &store, &mut report).await.expect("readable");
+    watch.look(&log, &ledger, &store, Timestamp::from_micros(0), &mut report).await.expect("readable");
     assert_eq!(report.broken().collect::<Vec<_>>(), [Invariant::Conserved]);
 }
