@@ -77,7 +77,7 @@ sim-planted: ## make each of the planted mistakes in the real code, and tell whi
 	cargo run --release -p orderly-sim --features planted-bugs -- planted
 
 faults: ## kill, stop, empty and cut off nodes and servers in the middle of rushes (MINUTES=10 or HOURS=n, SEED=1)
-	@MINUTES=$(MINUTES) SEED=$(SEED) bench/faults.sh
+	@MINUTES=$(MINUTES) SEED=$(SEED) LEDGER=$(if $(HOURS),docs/reliability/faults.md) bench/faults.sh
 
 bench: bench-compare bench-limits ## compare with what people build (quick), then measure both profiles beside the machine: about 20 minutes
 

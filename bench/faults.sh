@@ -3,6 +3,7 @@
 # middle of rushes, one after another. Tells how long recovery takes.
 #   MINUTES  until no further rush begins (10)
 #   SEED     draws the same faults again (1)
+#   LEDGER   adds a line with the totals to this file (none)
 #   FAULTS   only these, with commas between; orderly-faults --help lists them (all)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,4 +15,4 @@ build
 cargo build --release --quiet -p orderly-faults
 mkdir -p .dev
 "$target/release/orderly-faults" --program "$target/release/orderly" --folder .dev/faults --json .dev/faults.json \
-  --minutes "${MINUTES:-10}" --seed "${SEED:-1}" ${FAULTS:+--faults "$FAULTS"}
+  --minutes "${MINUTES:-10}" --seed "${SEED:-1}" ${FAULTS:+--faults "$FAULTS"} ${LEDGER:+--ledger "$LEDGER"}

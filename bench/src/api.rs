@@ -272,6 +272,18 @@ impl Api {
         serde_json::from_slice(&answer.body).with_context(|| format!("the answer of {path} was not understood"))
     }
 
+    /// Puts a document in the place of what is there.
+    ///
+    /// # Errors
+    /// When there is no answer, or not the one expected.
+    pub async fn replace(&self, path: &str, bearer: &HeaderValue, document: &impl Serialize) -> anyhow::Result<()> {
+        let mut request = authorised(Method::PUT, path, bearer, serde_json::to_vec(document)?.into())?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer = self.client.send(request).await?;
+        anyhow::ensure!(answer.status == StatusCode::OK, "{path} could not be replaced: {}", say(&answer));
+        Ok(())
+    }
+
     /// The sum of a metric over its labels; `None` when the server does not tell.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let answer = self.client.send(plain("/metrics").ok()?).await.ok()?;

@@ -12,6 +12,13 @@ pub fn describe() -> String {
     format!("{processor}, {cores} cores{}", memory.unwrap_or_default())
 }
 
+/// The commit of the folder in which this runs, as `git describe` names it; `unknown` where there is none.
+#[must_use]
+pub fn commit() -> String {
+    let described = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    described.map_or_else(|_| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// The command line of this process, its program without the folder.
 #[must_use]
 pub fn command() -> String {

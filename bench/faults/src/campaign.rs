@@ -20,15 +20,16 @@ use crate::report::{Report, Times};
 const FAULTS_A_RUSH: usize = 4;
 
 /// One of every kind. What leaves data as they were shares a rush with its like.
-const ONCE: [&[Fault]; 12] = [
+const ONCE: [&[Fault]; 13] = [
     &[Fault::PipelineKilled, Fault::PipelineAdded],
     &[Fault::PipelineStopped],
+    &[Fault::IngressKilled, Fault::RelayKilled, Fault::AuditorKilled, Fault::PolicySwapped],
     &[Fault::KafkaKilled, Fault::KafkaStopped],
-    &[Fault::RedisKilled, Fault::RedisStopped],
+    &[Fault::RedisKilled, Fault::RedisStopped, Fault::RedisSlow, Fault::RedisCut],
     &[Fault::RedisFlushed],
     &[Fault::RedisOld],
     &[Fault::RedisUnheard],
-    &[Fault::PostgresKilled, Fault::PostgresStopped],
+    &[Fault::PostgresKilled, Fault::PostgresStopped, Fault::PostgresSlow, Fault::PostgresCut],
     &[Fault::PostgresUnheard],
     &[Fault::PostgresKilledBeforeCommit],
     &[Fault::PostgresKilledAfterCommit],
@@ -58,7 +59,7 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',')]
     pub faults: Vec<Fault>,
     /// Intents per second
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 200.0)]
     pub rate: f64,
 }
 
@@ -169,6 +170,16 @@ impl Campaign {
         Ok(())
     }
 
+    async fn until(&mut self, end: Instant, faults: &[Fault]) -> anyhow::Result<()> {
+        while Instant::now() < end {
+            let drawn = self.draw(faults);
+            self.rush(&drawn).await?;
+            let accepted = self.report.accepted;
+            tell(&format!("every promise was kept so far; {accepted} intents accepted"))?;
+        }
+        Ok(())
+    }
+
     /// Ends it, and stops the cluster.
     ///
     /// # Errors
@@ -180,26 +191,20 @@ impl Campaign {
     }
 }
 
-/// Runs a campaign on a cluster until its time is over.
+/// Runs a campaign on a cluster until its time is over, something does not recover, or a promise is broken.
 ///
 /// # Errors
-/// When something does not recover, or a promise is broken.
+/// When it cannot begin, or one of its processes does not stop in order.
 pub async fn run(cluster: Cluster, options: &Options) -> anyhow::Result<Report> {
     let faults = if options.faults.is_empty() { &Fault::ALL[..] } else { &options.faults[..] };
     let end =
         Instant::now() + Duration::try_from_secs_f64(options.minutes * 60.0).context("the minutes make no sense")?;
     let mut campaign = Campaign::new(cluster, options.seed, options.rate).await?;
-    if options.once {
-        campaign.each_once().await?;
-        return campaign.end();
+    let played = if options.once { campaign.each_once().await } else { campaign.until(end, faults).await };
+    match played {
+        Ok(()) => campaign.end(),
+        Err(error) => Ok(Report { failed: Some(format!("{error:#}")), ..campaign.report() }),
     }
-    while Instant::now() < end {
-        let drawn = campaign.draw(faults);
-        campaign.rush(&drawn).await?;
-        let accepted = campaign.report.accepted;
-        tell(&format!("every promise was kept so far; {accepted} intents accepted"))?;
-    }
-    campaign.end()
 }
 
 fn names(blows: &[Blow]) -> String {

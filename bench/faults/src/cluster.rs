@@ -36,8 +36,8 @@ pub struct Cluster {
     pub(crate) servers: Servers,
     pub(crate) ops: HeaderValue,
     desk: Api,
-    program: PathBuf,
-    config: PathBuf,
+    pub(crate) program: PathBuf,
+    pub(crate) config: PathBuf,
     folder: PathBuf,
     /// How many pipelines were ever started.
     started: usize,
@@ -67,7 +67,7 @@ impl Cluster {
         let folder = std::path::absolute(folder)?;
         let servers = tokio::task::block_in_place(|| Servers::start(&folder))?;
         let config = config::write(&folder, &servers)?;
-        let node = |role: &str, name: String| Node::start(&program, &config, role, name);
+        let node = |role: &'static str, name: String| Node::start(&program, &config, role, name);
         // The first one makes the schemas.
         let (relay, pipelines, ingresses, auditor) = tokio::task::block_in_place(|| {
             let relay = node("relay", "relay".into())?;

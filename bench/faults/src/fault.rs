@@ -15,6 +15,14 @@ pub enum Fault {
     PipelineAdded,
     /// SIGSTOP of a pipeline past its session timeout; it wakes up and its commit is refused
     PipelineStopped,
+    /// kill -9 of an ingress; patients turn to the other one
+    IngressKilled,
+    /// kill -9 of the relay
+    RelayKilled,
+    /// kill -9 of the auditor
+    AuditorKilled,
+    /// Ops put a policy in force that lets hardly anybody in, and then the old one again
+    PolicySwapped,
     /// kill -9 of Kafka
     KafkaKilled,
     /// SIGSTOP of Kafka
@@ -29,12 +37,20 @@ pub enum Fault {
     RedisOld,
     /// Redis does what it is asked to, and nobody hears of it
     RedisUnheard,
+    /// Every answer of Redis comes late
+    RedisSlow,
+    /// All connections to Redis are cut, and no new one is made
+    RedisCut,
     /// kill -9 of PostgreSQL
     PostgresKilled,
     /// SIGSTOP of PostgreSQL, all of its processes
     PostgresStopped,
     /// PostgreSQL does what it is asked to, and nobody hears of it
     PostgresUnheard,
+    /// Every answer of PostgreSQL comes late
+    PostgresSlow,
+    /// All connections to PostgreSQL are cut, and no new one is made
+    PostgresCut,
     /// A COMMIT is on its way to PostgreSQL when that is killed: it did not happen
     PostgresKilledBeforeCommit,
     /// PostgreSQL has committed, and is killed before anybody hears of it: it happened
@@ -47,10 +63,14 @@ pub enum Fault {
 
 impl Fault {
     /// One of every kind, in an order that keeps the cluster at its size.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 25] = [
         Self::PipelineKilled,
         Self::PipelineAdded,
         Self::PipelineStopped,
+        Self::IngressKilled,
+        Self::RelayKilled,
+        Self::AuditorKilled,
+        Self::PolicySwapped,
         Self::KafkaKilled,
         Self::KafkaStopped,
         Self::RedisKilled,
@@ -58,9 +78,13 @@ impl Fault {
         Self::RedisFlushed,
         Self::RedisOld,
         Self::RedisUnheard,
+        Self::RedisSlow,
+        Self::RedisCut,
         Self::PostgresKilled,
         Self::PostgresStopped,
         Self::PostgresUnheard,
+        Self::PostgresSlow,
+        Self::PostgresCut,
         Self::PostgresKilledBeforeCommit,
         Self::PostgresKilledAfterCommit,
         Self::ClickhouseKilled,
@@ -86,7 +110,7 @@ impl Fault {
     /// Whether only analysts notice it.
     #[must_use]
     pub const fn is_of_clickhouse(self) -> bool {
-        matches!(self, Self::ClickhouseKilled | Self::ClickhouseStopped)
+        matches!(self, Self::ClickhouseKilled | Self::ClickhouseStopped | Self::RelayKilled)
     }
 
     /// How long it lasts, at least and at most, where that is free.
@@ -96,9 +120,10 @@ impl Fault {
             // Shorter and longer than the session timeout of a pipeline.
             Self::KafkaStopped => (3, 15),
             // Longer than the second that Redis is given for an answer.
-            Self::RedisStopped | Self::RedisUnheard => (2, 10),
+            Self::RedisStopped | Self::RedisUnheard | Self::RedisCut => (2, 10),
             // Shorter and longer than the 15 s that PostgreSQL is given for a call.
-            Self::PostgresStopped | Self::PostgresUnheard => (2, 20),
+            Self::PostgresStopped | Self::PostgresUnheard | Self::PostgresCut => (2, 20),
+            Self::RedisSlow | Self::PostgresSlow | Self::PolicySwapped => (2, 10),
             Self::ClickhouseStopped => (2, 20),
             _ => (0, 0),
         };

@@ -29,6 +29,9 @@ struct Arguments {
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Add a line with the totals to this ledger of campaigns
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,7 +39,7 @@ fn main() -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(arguments))
 }
 
-async fn run(Arguments { options, folder, json }: Arguments) -> anyhow::Result<()> {
+async fn run(Arguments { options, folder, json, ledger }: Arguments) -> anyhow::Result<()> {
     let beside = || std::env::current_exe().map(|program| program.with_file_name("orderly"));
     let program = options.program.clone().map_or_else(beside, Ok).context("this program's folder is not known")?;
     anyhow::ensure!(program.is_file(), "there is no {}; build it first, or name it by --program", program.display());
@@ -46,12 +49,21 @@ async fn run(Arguments { options, folder, json }: Arguments) -> anyhow::Result<(
     let cluster = Cluster::start(&program, &folder).await?;
     let failed = || format!("the logs are in {}; --seed {} draws the same faults", folder.display(), options.seed);
     let report = campaign::run(cluster, &options).await.with_context(failed)?;
+    if let Some(path) = ledger {
+        let line = report.to_line(jiff::Zoned::now().date());
+        let opened = std::fs::OpenOptions::new().append(true).open(&path);
+        let written = opened.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.with_context(|| format!("cannot add a line to {}", path.display()))?;
+    }
     std::io::stdout().write_all(report.to_text().as_bytes())?;
     if let Some(path) = json {
         std::fs::write(&path, serde_json::to_vec_pretty(&report)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    match report.failed {
+        None => Ok(()),
+        Some(why) => Err(anyhow::anyhow!(why).context(failed())),
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ pub(crate) struct Partition {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
+    role: &'static str,
     process: Process,
     url: String,
     api: Api,
@@ -59,7 +60,11 @@ impl Node {
     ///
     /// # Errors
     /// When it ends, or does not listen in time.
-    pub(crate) fn start(program: &Path, config: &Path, role: &str, name: String) -> anyhow::Result<Self> {
+    pub(crate) fn start(program: &Path, config: &Path, role: &'static str, name: String) -> anyhow::Result<Self> {
+        Self::start_at("127.0.0.1:0", program, config, role, name)
+    }
+
+    fn start_at(listen: &str, program: &Path, config: &Path, role: &'static str, name: String) -> anyhow::Result<Self> {
         let log = config.with_file_name(format!("{name}.log"));
         // Its configuration alone tells it what to do.
         let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -67,15 +72,18 @@ impl Node {
             ours.filter(|name| name.starts_with("ORDERLY_")).flat_map(|name| ["-u".to_owned(), name]).collect();
         args.extend([program.display().to_string(), role.to_owned()]);
         args.extend(["--config".to_owned(), config.display().to_string()]);
-        args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        args.extend(["--listen".to_owned(), listen.to_owned()]);
         if role == "ingress" {
             args.push("--demo".to_owned());
         }
         let spec = Spec { program: "env".into(), args, env: vec![], user: None, log: log.clone() };
+        // What an earlier life said is in it, too.
+        let said_before = std::fs::metadata(&log).map_or(0, |log| log.len());
         let process = Process::start(&spec)?;
         let mut address = None;
         let listens = || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let text = usize::try_from(said_before).ok().and_then(|before| text.get(before..)).unwrap_or_default();
             let said = text.rsplit_once(LISTENS).and_then(|(_, rest)| rest.split_once(','));
             address = said.map(|(address, _)| address.to_owned());
             address.is_some()
@@ -83,7 +91,7 @@ impl Node {
         process.wait_until_ready(START_MAX, listens).with_context(|| format!("{name} does not start"))?;
         let url = format!("http://{}", address.context("it was told")?);
         let api = Api::new(Client::new(&url, 8, ANSWER_MAX)?);
-        Ok(Self { name, process, url, api })
+        Ok(Self { name, role, process, url, api })
     }
 
     /// Where it listens.
@@ -118,6 +126,17 @@ impl Node {
     /// When it is gone.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         self.process.signal(signal)
+    }
+
+    /// Kills it, and starts it again where it listened.
+    ///
+    /// # Errors
+    /// When it does not go, or does not come back.
+    pub(crate) fn restart(&mut self, program: &Path, config: &Path) -> anyhow::Result<()> {
+        self.process.kill()?;
+        let listen = self.url.trim_start_matches("http://").to_owned();
+        *self = Self::start_at(&listen, program, config, self.role, self.name.clone())?;
+        Ok(())
     }
 
     /// Kills it.

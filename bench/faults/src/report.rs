@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 
+/// How much of a failure goes into a ledger's line.
+const FAILED_CHARS_MAX: usize = 300;
+
 /// How long recovery took after one kind of fault, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recovery {
@@ -43,6 +46,8 @@ pub struct Report {
     pub checks: u64,
     /// By kind, and all together at the end.
     pub recoveries: Vec<Recovery>,
+    /// Why it ended early: what did not recover, or which promise was broken.
+    pub failed: Option<String>,
 }
 
 /// Recovery times, as they come in.
@@ -84,6 +89,7 @@ impl Report {
             accepted: 0,
             checks: 0,
             recoveries: Vec::new(),
+            failed: None,
         }
     }
 
@@ -97,10 +103,35 @@ impl Report {
             let figures = [p50_s, p99_s, max_s].map(|value| format!("{value:.2}"));
             table.add_row([name, count.to_string()].into_iter().chain(figures).collect::<Vec<_>>());
         }
-        let Self { machine, seed, seconds, rushes, accepted, checks, .. } = self;
+        let Self { machine, seed, seconds, rushes, accepted, checks, failed, .. } = self;
+        let ended = match failed {
+            None => "found no violation.".to_owned(),
+            Some(why) => format!("was content, until it failed: {why}"),
+        };
         format!(
             "{table}\n{machine}; seed {seed}; {seconds:.0} s; {accepted} intents accepted in {rushes} rushes, every outcome \
-             learnt; the checker looked {checks} times and found no violation.\n"
+             learnt; the checker looked {checks} times and {ended}\n"
+        )
+    }
+
+    /// Its line in a ledger of campaigns.
+    #[must_use]
+    pub fn to_line(&self, date: jiff::civil::Date) -> String {
+        let Self { seed, seconds, rushes, accepted, checks, .. } = self;
+        let faults = self.recoveries.iter().find(|recovery| recovery.fault.is_none()).map_or(0, |all| all.count);
+        let kinds = self.recoveries.iter().filter_map(|recovery| {
+            let Recovery { fault, count, p50_s, p99_s, .. } = recovery;
+            Some(format!("{} {count}: {p50_s:.1}, {p99_s:.1}", fault.as_ref()?.name()))
+        });
+        let kinds = kinds.collect::<Vec<_>>().join("; ");
+        let failed = self.failed.as_deref().map_or("0".to_owned(), |why| {
+            let why = why.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/");
+            format!("1: {}", why.chars().take(FAILED_CHARS_MAX).collect::<String>())
+        });
+        let (minutes, commit) = (seconds / 60.0, machine::commit());
+        format!(
+            "| {date} | {seed} | {minutes:.0} | {rushes} | {faults} | {accepted} | {checks} | {failed} | `{commit}` | \
+             {kinds} |\n"
         )
     }
 }
@@ -123,5 +154,10 @@ mod tests {
             [(Some(Fault::KafkaKilled), 1, 9.0, 9.0), (Some(Fault::RedisFlushed), 3, 2.0, 3.0), (None, 4, 2.0, 9.0)];
         assert_eq!(figures, expected);
         assert!(report.to_text().contains("redis-flushed") && report.to_text().contains("seed 7"));
+        let line = report.to_line(jiff::civil::date(2026, 1, 2));
+        assert!(line.starts_with("| 2026-01-02 | 7 | 0 | 0 | 4 | 0 | 0 | 0 | `"), "{line}");
+        assert!(line.ends_with("| kafka-killed 1: 9.0, 9.0; redis-flushed 3: 2.0, 3.0 |\n"), "{line}");
+        let failed = Report { failed: Some("waited\nin | vain".into()), ..report };
+        assert!(failed.to_line(jiff::civil::date(2026, 1, 2)).contains("| 1: waited in / vain |"));
     }
 }

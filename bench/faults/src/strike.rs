@@ -17,8 +17,20 @@ use crate::recovery::{all_decide, until};
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// What the server says when it has committed: it differs by the kind.
 const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+/// By how much answers of a slow server are late: less than what a call may take.
+const LATE: Duration = Duration::from_millis(150);
+const POLICY: &str = "/v1/policy";
+/// What a tight policy lets in, everybody together.
+const TIGHT_PER_SECOND: u32 = 5;
 /// Lives of a pipeline's dataflow after its first.
 const RETAKEOVERS: &str = "orderly_pipeline_retakeovers_total";
+
+/// A policy in force.
+#[derive(serde::Deserialize)]
+struct Policy {
+    version: u64,
+    policy: serde_json::Value,
+}
 
 impl Cluster {
     /// Does it, lets it last, and ends it. The moment from which recovery counts.
@@ -44,6 +56,14 @@ impl Cluster {
                 Ok(since)
             }
             Fault::PipelineStopped => self.stop_pipeline(nth).await,
+            Fault::IngressKilled => {
+                let Self { ingresses, program, config, .. } = self;
+                let nth = nth % ingresses.len();
+                killed(|| ingresses[nth].restart(program, config))
+            }
+            Fault::RelayKilled => killed(|| self.relay.restart(&self.program, &self.config)),
+            Fault::AuditorKilled => killed(|| self.auditor.restart(&self.program, &self.config)),
+            Fault::PolicySwapped => self.swap_policy(lasts).await,
             Fault::KafkaKilled => killed(|| self.servers.kafka.restart(0)),
             Fault::KafkaStopped => stopped(self.servers.kafka.process(0), lasts).await,
             Fault::RedisKilled => killed(|| self.servers.redis.restart()),
@@ -61,6 +81,8 @@ impl Cluster {
                 killed(|| self.servers.redis.restart_from(&copy))
             }
             Fault::RedisUnheard => unheard(&self.servers.redis_proxy, lasts).await,
+            Fault::RedisSlow => slow(&self.servers.redis_proxy, lasts).await,
+            Fault::RedisCut => cut(&self.servers.redis_proxy, lasts).await,
             Fault::PostgresKilled => self.kill_postgres(),
             Fault::PostgresStopped => {
                 self.servers.postgres.pause();
@@ -69,6 +91,8 @@ impl Cluster {
                 Ok(Instant::now())
             }
             Fault::PostgresUnheard => unheard(&self.servers.postgres_proxy, lasts).await,
+            Fault::PostgresSlow => slow(&self.servers.postgres_proxy, lasts).await,
+            Fault::PostgresCut => cut(&self.servers.postgres_proxy, lasts).await,
             Fault::PostgresKilledBeforeCommit => {
                 lose(&self.servers.postgres_proxy, Way::LoseRequest(COMMIT.into())).await?;
                 self.kill_postgres()
@@ -83,6 +107,31 @@ impl Cluster {
             }),
             Fault::ClickhouseStopped => stopped(self.servers.clickhouse.process(), lasts).await,
         }
+    }
+
+    /// Lets hardly anybody in for a while; every ingress has to follow, twice.
+    async fn swap_policy(&self, lasts: Duration) -> anyhow::Result<Instant> {
+        let Policy { policy: before, .. } = self.desk().read(POLICY, &self.ops).await?;
+        let mut tight = before.clone();
+        tight["limits"]["global"] = serde_json::json!({ "rate_per_s": TIGHT_PER_SECOND, "burst": TIGHT_PER_SECOND });
+        self.set_policy(&tight).await?;
+        tokio::time::sleep(lasts).await;
+        let since = Instant::now();
+        self.set_policy(&before).await?;
+        Ok(since)
+    }
+
+    async fn set_policy(&self, policy: &serde_json::Value) -> anyhow::Result<()> {
+        self.desk().replace(POLICY, &self.ops, policy).await?;
+        let Policy { version: wanted, .. } = self.desk().read(POLICY, &self.ops).await?;
+        until("every ingress has the policy", async || {
+            for node in &self.ingresses {
+                let Policy { version, .. } = node.api().read(POLICY, &self.ops).await?;
+                anyhow::ensure!(version >= wanted, "{} has version {version} of {wanted}", node.name);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// PostgreSQL dies, with whatever its proxy holds back, and comes back.
@@ -141,6 +190,21 @@ async fn stopped(process: &Process, lasts: Duration) -> anyhow::Result<Instant> 
 
 async fn unheard(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
     proxy.set(Way::LoseAnswers);
+    tokio::time::sleep(lasts).await;
+    proxy.set(Way::Forward);
+    Ok(Instant::now())
+}
+
+async fn slow(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
+    proxy.set(Way::Delay(LATE));
+    tokio::time::sleep(lasts).await;
+    proxy.set(Way::Forward);
+    Ok(Instant::now())
+}
+
+async fn cut(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
+    proxy.set(Way::Refuse);
+    proxy.cut();
     tokio::time::sleep(lasts).await;
     proxy.set(Way::Forward);
     Ok(Instant::now())
