@@ -59,7 +59,7 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',')]
     pub faults: Vec<Fault>,
     /// Intents per second
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value_t = 300.0)]
     pub rate: f64,
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use nix::sys::signal::{self, Signal};
@@ -28,6 +28,9 @@ const HBA: &str = "hostssl all all 127.0.0.1/32 trust clientcert=verify-full\nho
 
 const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// What it says when a child of the server that was killed still has their memory.
+const MEMORY_IN_USE: &str = "pre-existing shared memory block";
+const MEMORY_POLL: Duration = Duration::from_millis(50);
 /// How often a start is tried: with other ports, when none was given.
 const STARTS_MAX: usize = 5;
 /// Where Debian's packages put the programs, one folder a version.
@@ -113,16 +116,17 @@ impl Postgres {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.stop()?;
         let (programs, user) = (programs()?, server_user()?);
-        let mut tries = STARTS_MAX;
+        let until = Instant::now() + STOP_MAX;
         loop {
-            tries -= 1;
             match launch(&programs, &self.folder, user, &self.options, self.port) {
                 Ok(process) => {
                     self.process = process;
                     return Ok(());
                 }
                 // A child that was forked as its parent was killed keeps their memory for a moment, and the next server refuses.
-                Err(_) if tries > 0 => {}
+                Err(error) if format!("{error:#}").contains(MEMORY_IN_USE) && Instant::now() < until => {
+                    std::thread::sleep(MEMORY_POLL);
+                }
                 Err(error) => return Err(error),
             }
         }
