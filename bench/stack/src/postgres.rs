@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nix::sys::signal::{self, Signal};
@@ -30,7 +30,6 @@ const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// What it says when a child of the server that was killed still has their memory.
 const MEMORY_IN_USE: &str = "pre-existing shared memory block";
-const MEMORY_POLL: Duration = Duration::from_millis(50);
 /// How often a start is tried: with other ports, when none was given.
 const STARTS_MAX: usize = 5;
 /// Where Debian's packages put the programs, one folder a version.
@@ -116,20 +115,15 @@ impl Postgres {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.stop()?;
         let (programs, user) = (programs()?, server_user()?);
-        let until = Instant::now() + STOP_MAX;
-        loop {
+        wait_until("PostgreSQL starts again", READY_MAX, || {
             match launch(&programs, &self.folder, user, &self.options, self.port) {
-                Ok(process) => {
-                    self.process = process;
-                    return Ok(());
-                }
+                Ok(process) => self.process = process,
                 // A child that was forked as its parent was killed keeps their memory for a moment, and the next server refuses.
-                Err(error) if format!("{error:#}").contains(MEMORY_IN_USE) && Instant::now() < until => {
-                    std::thread::sleep(MEMORY_POLL);
-                }
+                Err(error) if format!("{error:#}").contains(MEMORY_IN_USE) => return Ok(false),
                 Err(error) => return Err(error),
             }
-        }
+            Ok(true)
+        })
     }
 
     /// Asks it to end its connections and stop, and waits.
