@@ -3,7 +3,8 @@
 --
 -- KEYS   1 sessions, 2 tickets, 3 holders, 4 bookings, 5 free, 6 calls: see includes/records.lua
 -- ARGV   1 caller, 2 number of the call, 3 number of the caller's last call that was answered, or 0 when it knows no
---        session of the day, 4 how many sessions follow
+--        session of the day, 4 how many sessions follow, 5 number of the first call that asked the same and was not
+--        answered, or 0: if one of these was carried out, and nothing after it, its answers are told again
 --        then for each session: its id, its doctor, the caller's fence, and the version that the caller saw last, or
 --        an empty string when it does not know the session
 --        then for each command: kind, index of its session (from 1), offset, logged_at, and
@@ -28,10 +29,11 @@ local caller, call_number, count = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local entries, sessions, dirty = {}, {}, {}
 
 check_types()
-if last_call(caller) >= tonumber(call_number) then return {'OVERTAKEN', caller, call_number} end
-if last_call(caller) < tonumber(ARGV[3]) then return {'LOST', caller, call_number, 0} end
+local last, kept = last_call(caller)
+if last >= tonumber(call_number) then return {'OVERTAKEN', caller, call_number} end
+if last < tonumber(ARGV[3]) then return {'LOST', caller, call_number, 0} end
 for index = 1, count do
-  local at = index * 4 + 1
+  local at = index * 4 + 2
   local entry = {id = ARGV[at], doctor = ARGV[at + 1], fence = tonumber(ARGV[at + 2]), version = tonumber(ARGV[at + 3])}
   local stored = read_session(entry.id)
   -- Takeovers of two doctors are of two partitions, and cannot be compared.
@@ -59,7 +61,7 @@ end
 -- How many arguments a command has.
 local WIDTH = {b = 6, c = 6, o = 8, x = 4, r = 5, u = 5, f = 4}
 -- Where the first one is.
-local FIRST = 5 + count * 4
+local FIRST = 6 + count * 4
 -- Tickets as they are now; false for one that made no booking.
 local tickets = {}
 
@@ -109,6 +111,23 @@ local function taken_back()
     at = at + WIDTH[kind]
   end
   return nil
+end
+
+local function versions()
+  local found = {}
+  for index, entry in ipairs(entries) do
+    local session = session_of(entry)
+    found[index] = session and session.version or 0
+  end
+  return found
+end
+
+local repeats = tonumber(ARGV[5])
+if repeats > 0 and last >= repeats and kept ~= '' then
+  local told = {}
+  for answer in string.gmatch(kept, '[^\n]+') do told[#told + 1] = answer end
+  keep_answers(caller, call_number, told)
+  return {'OK', caller, call_number, versions(), told}
 end
 
 read_tickets()
@@ -274,7 +293,7 @@ local function undo_opening(entry)
   return 'applied'
 end
 
-local answers = {}
+local answers, undoes = {}, false
 local at = FIRST
 while ARGV[at] do
   local kind, entry, offset, logged_at = ARGV[at], entries[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]
@@ -297,12 +316,9 @@ while ARGV[at] do
   end
   at = at + WIDTH[kind]
   answers[#answers + 1] = offset .. ' ' .. answer
+  undoes = undoes or kind == 'u' or kind == 'f'
 end
 
 for _, session in pairs(dirty) do write_session(session) end
-local versions = {}
-for index, entry in ipairs(entries) do
-  local session = session_of(entry)
-  versions[index] = session and session.version or 0
-end
-return {'OK', caller, call_number, versions, answers}
+if not undoes then keep_answers(caller, call_number, answers) end
+return {'OK', caller, call_number, versions(), answers}

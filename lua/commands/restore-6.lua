@@ -18,7 +18,7 @@ local caller, call_number, id, doctor, fence = ARGV[1], ARGV[2], ARGV[3], ARGV[4
 local scope = ARGV[11]
 
 check_types()
-if last_call(caller) >= tonumber(call_number) then return {'OVERTAKEN', caller, call_number} end
+if (last_call(caller)) >= tonumber(call_number) then return {'OVERTAKEN', caller, call_number} end
 local session = read_session(id)
 local same = session and session.doctor == doctor
 if same and session.fence > fence then return {'FENCED', caller, call_number, 1} end

@@ -9,7 +9,7 @@
 --                         cancelled here and booked there, a restore brings back what is on its way to be cancelled
 -- KEYS[4] bookings  zset  "session\0ticket", all with score 0: a session's tickets
 -- KEYS[5] free      zset  "session\0number" (4 bytes, big endian), all with score 0: numbers below top that are free
--- KEYS[6] calls     hash  caller -> its last call
+-- KEYS[6] calls     hash  caller -> the number of its last call, and the answers if it decided something, each on a line
 
 local SESSION = '^(%d+) (%d+) (%d+) (%d+) (%d+) ([01r]) ([dsn]) (%d+) (%d+) (.*)$'
 local TICKET = '^([01]) (%d+) (%d+) ([dsn]) ([^\n]*)\n(.*)$'

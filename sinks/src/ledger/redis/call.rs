@@ -50,13 +50,15 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// The call number `number` of `caller`, in which pseudonyms stand for patients.
+    /// The call number `number` of `caller`, in which pseudonyms stand for patients. `repeats` is the number of the first one
+    /// that asked the same and was not answered; 0 for a new one.
     ///
     /// # Errors
     /// `Fenced` when a step comes from before a takeover that this process made itself.
     pub(super) fn new(
         caller: &str,
         number: u64,
+        repeats: u64,
         day: &Day,
         steps: &[Step<'_>],
         known: &Known,
@@ -74,7 +76,8 @@ impl Call {
             });
             encode(step, place, pseudonyms, &mut commands);
         }
-        let mut args = vec![bytes(caller), bytes(number), bytes(known.last_call(day)), bytes(entries.len())];
+        let mut args =
+            vec![bytes(caller), bytes(number), bytes(known.last_call(day)), bytes(entries.len()), bytes(repeats)];
         for entry in &entries {
             let seen = known.get(day, &entry.key);
             if seen.is_some_and(|seen| seen.fence > entry.fence) {

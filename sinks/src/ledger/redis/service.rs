@@ -14,7 +14,7 @@ use orderly_domain::personal::Pseudonyms;
 use orderly_domain::port::ledger::Request;
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Error, Result};
-use orderly_domain::{Command, Fence, SessionId, Timestamp, partition_of};
+use orderly_domain::{Command, Fence, Position, SessionId, Timestamp, partition_of};
 use orderly_lua::{APPLY, RESTORE, Script};
 use prometheus::Registry;
 use redis::Value;
@@ -46,6 +46,7 @@ pub struct Ledger {
     /// About one day, one call at a time: what a call learns must not be overtaken by the next.
     gates: Vec<tokio::sync::Mutex<()>>,
     known: Mutex<Known>,
+    unfinished: Mutex<HashMap<Day, Unfinished>>,
     metrics: Metrics,
 }
 
@@ -72,8 +73,13 @@ impl Ledger {
             calls: AtomicU64::new(1),
             gates: (0..GATES).map(|_| tokio::sync::Mutex::new(())).collect(),
             known: Mutex::new(Known::default()),
+            unfinished: Mutex::default(),
             metrics: Metrics::register(registry)?,
         })
+    }
+
+    fn unfinished(&self) -> MutexGuard<'_, HashMap<Day, Unfinished>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -87,25 +93,59 @@ impl Ledger {
         self.metrics.known_sessions.set(i64::try_from(known.len()).unwrap_or(i64::MAX));
     }
 
-    /// Does these steps of one day, in order, some at a time.
-    async fn do_day(&self, day: &Day, steps: &[Step<'_>]) -> Result<Vec<Admission>> {
+    /// Decides these steps of one day, in order, some at a time. What was asked before and not answered whole goes on where it
+    /// was: what is decided must not be decided anew.
+    async fn decide_day(&self, day: &Day, steps: &[Step<'_>]) -> Result<Vec<Admission>> {
         let _gate = self.gates[gate_of(day)].lock().await;
-        let mut admissions = Vec::with_capacity(steps.len());
-        for steps in steps.chunks(self.batch_max) {
-            admissions.extend(self.do_some(day, steps).await?);
+        let asked: Vec<_> = steps.iter().map(|step| (step.position, step.fence)).collect();
+        let before = self.unfinished().remove(day).filter(|before| before.asked == asked);
+        let mut now = before.unwrap_or_else(|| Unfinished { asked, answered: Vec::new(), sent: 0 });
+        while now.answered.len() < steps.len() {
+            let rest = &steps[now.answered.len()..];
+            let some = &rest[..rest.len().min(self.batch_max)];
+            let number = self.calls.fetch_add(1, Ordering::Relaxed);
+            let repeats = now.sent;
+            if repeats == 0 {
+                now.sent = number;
+            }
+            match self.do_some(day, some, number, repeats).await {
+                Ok(admissions) => {
+                    now.answered.extend(admissions);
+                    now.sent = 0;
+                }
+                Err(error) => {
+                    // All else ends in a takeover, which asks anew.
+                    if matches!(error, Error::MayHaveHappened(_) | Error::DidNotHappen(_)) {
+                        self.unfinished().insert(day.clone(), now);
+                    }
+                    return Err(error);
+                }
+            }
         }
-        Ok(admissions)
+        // Another day's part of the same request may have to be asked again.
+        let answered = now.answered.clone();
+        self.unfinished().insert(day.clone(), now);
+        Ok(answered)
     }
 
-    async fn do_some(&self, day: &Day, steps: &[Step<'_>]) -> Result<Vec<Admission>> {
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+    /// Takes these steps of one day back, some at a time.
+    async fn undo_day(&self, day: &Day, steps: &[Step<'_>]) -> Result<()> {
+        let _gate = self.gates[gate_of(day)].lock().await;
+        for steps in steps.chunks(self.batch_max) {
+            let number = self.calls.fetch_add(1, Ordering::Relaxed);
+            self.do_some(day, steps, number, 0).await?;
+        }
+        Ok(())
+    }
+
+    async fn do_some(&self, day: &Day, steps: &[Step<'_>], number: u64, repeats: u64) -> Result<Vec<Admission>> {
         let takeovers: HashSet<_> = steps.iter().map(|step| (step.position.partition, step.fence)).collect();
         self.learn(|known| {
             for (partition, fence) in takeovers {
                 known.outdate(day, partition, fence, |doctor| partition_of(doctor, self.log_partitions));
             }
         });
-        let call = Call::new(&self.caller, number, day, steps, &self.known(), &self.pseudonyms)?;
+        let call = Call::new(&self.caller, number, repeats, day, steps, &self.known(), &self.pseudonyms)?;
         self.metrics.call_commands.observe(f64::from(u32::try_from(steps.len()).unwrap_or(u32::MAX)));
         let (versions, answers) = match self.call(&APPLY, day, number, &call.args).await? {
             Reply::Done { versions, answers } => (versions, answers),
@@ -247,8 +287,13 @@ impl port::Ledger for Ledger {
                 days.add(index, Step { position, logged_at, fence, action: Action::Do(command) });
             }
         }
-        let answers = join_all(days.0.iter().map(|(day, (_, steps))| self.do_day(day, steps))).await;
-        for (answers, (indexes, _)) in all(answers)?.into_iter().zip(days.0.values()) {
+        let answers = join_all(days.0.iter().map(|(day, (_, steps))| self.decide_day(day, steps))).await;
+        let answers = all(answers)?;
+        {
+            let mut unfinished = self.unfinished();
+            days.0.keys().for_each(|day| drop(unfinished.remove(day)));
+        }
+        for (answers, (indexes, _)) in answers.into_iter().zip(days.0.values()) {
             for (index, admission) in indexes.iter().zip(answers) {
                 admissions[*index] = admission;
             }
@@ -289,7 +334,7 @@ impl port::Ledger for Ledger {
                 days.add(index, Step { position, logged_at, fence, action: Action::Undo(command) });
             }
         }
-        all(join_all(days.0.iter().map(|(day, (_, steps))| self.do_day(day, steps))).await)?;
+        all(join_all(days.0.iter().map(|(day, (_, steps))| self.undo_day(day, steps))).await)?;
         Ok(())
     }
 
@@ -309,6 +354,7 @@ impl port::Ledger for Ledger {
         };
         all(stream::iter(days).map(unlink).buffer_unordered(AT_ONCE).collect().await)?;
         self.learn(|known| known.prune(logged_at));
+        self.unfinished().retain(|day, _| !is_past(day.date, logged_at));
         Ok(())
     }
 
@@ -318,6 +364,15 @@ impl port::Ledger for Ledger {
         let days = stream::iter(days).buffer_unordered(AT_ONCE).collect().await;
         Ok(all(days)?.into_iter().flatten().collect())
     }
+}
+
+/// What was asked of one day and is not answered whole, so that it will be asked again.
+struct Unfinished {
+    asked: Vec<(Position, Fence)>,
+    /// The first of them.
+    answered: Vec<Admission>,
+    /// The number of the first call that asked for the next of them; 0 when there was none.
+    sent: u64,
 }
 
 /// Steps by day, each with its index in the order asked.

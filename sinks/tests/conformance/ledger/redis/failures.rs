@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use orderly_stack::proxy::{Proxy, Way};
 use orderly_stack::redis::Options as Server;
 
 use super::*;
@@ -189,7 +190,7 @@ async fn ignores_a_call_that_was_overtaken() {
     let prefix = name("overtaken");
     let keys = ["sessions", "tickets", "holders", "bookings", "free", "calls"].map(|key| format!("{{{prefix}}}{key}"));
     let mut call = async |number: &str, command: &[&str]| {
-        let session = ["me", number, "0", "1", "session-0", "doctor-0", "1", "", command[0], "1", "7", "05"];
+        let session = ["me", number, "0", "1", "0", "session-0", "doctor-0", "1", "", command[0], "1", "7", "05"];
         let args: Vec<_> = session.iter().chain(&command[1..]).copied().collect();
         let reply: Vec<::redis::Value> = orderly_lua::APPLY.call(&mut connection, &keys, &args).await.unwrap();
         ::redis::from_redis_value::<String>(reply[0].clone()).unwrap()
@@ -203,6 +204,41 @@ async fn ignores_a_call_that_was_overtaken() {
     let record: String =
         ::redis::cmd("HGET").arg(&keys[0]).arg("session-0").query_async(&mut connection).await.unwrap();
     assert_eq!(record, "1 2 3 0 0 1 d 01 09 doctor-0", "it stays closed");
+}
+
+/// An answer is lost, and the same is asked again: each record is told what it was told, though what followed in the same
+/// request has filled the session, or freed a number.
+#[tokio::test]
+async fn a_lost_answer_is_told_again() {
+    for batch_max in [1, 1_000] {
+        let redis = own(Server::default());
+        let proxy = Proxy::start(redis.server.port()).unwrap();
+        let through = options(vec![format!("redis://127.0.0.1:{}", proxy.port())]);
+        let ledger = with_a_booking(Options { response_timeout: BRIEF, batch_max, ..through }).await;
+        let ask = async |first: u64, commands: &[Command], lost: &[u8]| {
+            let request =
+                |(command, offset)| Request { position: position(offset), logged_at: RELEASE, fence: 1, command };
+            let requests: Vec<_> = commands.iter().zip(first..).map(request).collect();
+            proxy.set(Way::LoseAnswer(lost.into()));
+            let silent = ledger.apply(&requests).await;
+            assert!(matches!(silent, Err(port::Error::MayHaveHappened(_))), "{silent:?}");
+            assert_eq!(proxy.lost(), first / 10, "it was carried out");
+            proxy.set(Way::Forward);
+            loop {
+                match ledger.apply(&requests).await {
+                    Ok(told) => return told.into_iter().map(|admission| admission.outcome).collect::<Vec<_>>(),
+                    Err(port::Error::MayHaveHappened(_) | port::Error::DidNotHappen(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let told = ask(10, &[book(2, 1, 0), book(3, 3, 0)], b"booked 2").await;
+        assert_eq!(told, [Outcome::Rejected(Reason::AlreadyBooked), Outcome::Booked { number: 2 }]);
+        let told = ask(20, &[book(4, 4, 0), cancel(1, 1, 0), book(5, 5, 0)], b"booked 1").await;
+        let sold_out = Outcome::Rejected(Reason::SoldOut);
+        assert_eq!(told, [sold_out, Outcome::Cancelled { number: 1 }, Outcome::Booked { number: 1 }]);
+        assert_eq!(remaining(&ledger).await, [("session-0".into(), 0)]);
+    }
 }
 
 fn cancel(number: u8, patient: u8, session: u8) -> Command {
