@@ -21,6 +21,8 @@ const MIGRATIONS: &[Migration] = &[
              WHERE database = currentDatabase() AND table = 'decisions' AND name = 'patient'",
         ),
     },
+    Migration { sql: include_str!("migrations/0003_decisions_once.sql"), has_run: None },
+    Migration { sql: include_str!("migrations/0004_outcomes_by_day.sql"), has_run: None },
 ];
 
 impl Migration {
