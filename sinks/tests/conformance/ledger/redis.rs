@@ -8,6 +8,7 @@ use prometheus::Registry;
 use super::*;
 use crate::redis::{cluster, name, own, shared};
 
+mod failover;
 mod failures;
 mod takeovers;
 

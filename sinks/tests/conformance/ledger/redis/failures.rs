@@ -14,19 +14,19 @@ const PATIENT: Duration = Duration::from_secs(60);
 const BRIEF: Duration = Duration::from_millis(200);
 
 /// A ledger that knows a session of two numbers, one of them booked.
-async fn with_a_booking(options: Options) -> Redis {
+pub(super) async fn with_a_booking(options: Options) -> Redis {
     let ledger = open(options).await;
     assert_eq!(ask_under(&ledger, 1, &open_session()).await.expect("it is answered"), Outcome::Applied);
     assert_eq!(ask_under(&ledger, 1, &book(1, 1, 0)).await.expect("it is answered"), Outcome::Booked { number: 1 });
     ledger
 }
 
-fn open_session() -> Command {
+pub(super) fn open_session() -> Command {
     super::super::open(0, 2)
 }
 
 /// Nothing is answered until it is restored; then all is as the rules say.
-async fn is_lost_until_restored(ledger: &Redis) {
+pub(super) async fn is_lost_until_restored(ledger: &Redis) {
     for command in [book(1, 1, 0), book(2, 2, 0), open_session()] {
         is_lost(&ask_under(ledger, 1, &command).await);
     }
@@ -75,7 +75,7 @@ async fn goes_on_after_a_restart_that_lost_nothing() {
 }
 
 /// The connections from before a restart are found to be closed; others are made.
-async fn reach(ledger: &Redis) {
+pub(super) async fn reach(ledger: &Redis) {
     let closed = |error: &port::Error| matches!(error, port::Error::MayHaveHappened(_) | port::Error::DidNotHappen(_));
     while ledger.remaining().await.is_err_and(|error| closed(&error)) {}
     while ask_under(ledger, 1, &Command::Cancel(unknown())).await.is_err_and(|error| closed(&error)) {}
