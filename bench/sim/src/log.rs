@@ -193,6 +193,19 @@ impl IntentLog for Port {
         Ok((0..PARTITIONS).map(|partition| Extent { partition, start: 0, end: state.log.end(partition) }).collect())
     }
 
+    async fn logged_at(&self, places: &[Position]) -> Result<Vec<Option<Timestamp>>> {
+        let state = self.0.world.state();
+        let record = |place: &Position| {
+            let offset = usize::try_from(place.offset).ok()?;
+            Some(state.log.records.get(&place.partition)?.get(offset)?.logged_at)
+        };
+        Ok(places.iter().map(record).collect())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     async fn reader(&self) -> Result<Box<dyn LogReader>> {
         self.0.running().await;
         let now = Instant::now();

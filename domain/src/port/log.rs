@@ -58,6 +58,17 @@ pub trait IntentLog: Send + Sync + 'static {
     /// When the log cannot be read.
     async fn extents(&self) -> Result<Vec<Extent>>;
 
+    /// When the log took the records at these places, one for one; `None` for what is not there, or not any more. At most one
+    /// place of a partition is asked for at once.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn logged_at(&self, places: &[Position]) -> Result<Vec<Option<Timestamp>>>;
+
+    /// Why records may not get through now, as far as the log knows without asking anybody. What heals passes with the next
+    /// record that gets through, and after a while also without one: a node that is given no requests would never learn of it.
+    fn trouble(&self) -> Option<String>;
+
     /// A reader that has nothing assigned yet.
     ///
     /// # Errors

@@ -75,6 +75,10 @@ pub(crate) struct Switches {
     pub(crate) doubt: AtomicBool,
     /// The log cannot be read.
     pub(crate) log_down: AtomicBool,
+    /// What was put in the log's place.
+    pub(crate) replaced: Mutex<Option<Arc<dyn IntentLog>>>,
+    /// What the log knows that stands in its way.
+    pub(crate) log_trouble: Mutex<Option<String>>,
     /// The log does not answer.
     pub(crate) log_silent: AtomicBool,
     /// The store cannot be read.
@@ -117,13 +121,19 @@ struct Log {
     switches: Arc<Switches>,
 }
 
+impl Log {
+    fn log(&self) -> Arc<dyn IntentLog> {
+        Arc::clone(self.switches.replaced.lock().unwrap().as_ref().unwrap_or(&self.log))
+    }
+}
+
 #[async_trait]
 impl IntentLog for Log {
     fn partitions(&self) -> u16 {
         self.log.partitions()
     }
     async fn append(&self, partition: Partition, key: &str, payload: Vec<u8>) -> Result<Appended> {
-        let appended = self.log.append(partition, key, payload).await;
+        let appended = self.log().append(partition, key, payload).await;
         if Switches::is(&self.switches.doubt) {
             return Err(Error::MayHaveHappened("the answer got lost".into()));
         }
@@ -136,7 +146,13 @@ impl IntentLog for Log {
         if Switches::is(&self.switches.log_down) {
             return Err(Error::DidNotHappen("the log is away".into()));
         }
-        self.log.extents().await
+        self.log().extents().await
+    }
+    async fn logged_at(&self, places: &[Position]) -> Result<Vec<Option<Timestamp>>> {
+        self.log.logged_at(places).await
+    }
+    fn trouble(&self) -> Option<String> {
+        self.switches.log_trouble.lock().unwrap().clone()
     }
     async fn reader(&self) -> Result<Box<dyn LogReader>> {
         self.log.reader().await

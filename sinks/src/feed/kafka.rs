@@ -29,7 +29,7 @@ use prometheus::{IntCounter, Registry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::kafka::{Connection, Limits, Observer, Producer, Topic, Watermarks, last_records};
+use crate::kafka::{Connection, Limits, Missing, Observer, Producer, Topic, Watermarks, records_at};
 use crate::metrics;
 
 /// An event is a few hundred bytes; names have a limit each.
@@ -111,7 +111,7 @@ impl Feed {
             retention: options.retention,
             payload_bytes_max: EVENT_BYTES_MAX,
         };
-        topic.ensure(&connection).await?;
+        topic.settle(&connection, Missing::IsMade).await?;
         let watermarks = Watermarks::new(&connection, &topic.name, topic.partitions)?;
         let limits = Limits {
             queue_records_max: QUEUE_RECORDS_MAX,
@@ -131,9 +131,11 @@ impl Feed {
     /// What the topic's last events say.
     async fn read_next(&self) -> Result<BTreeMap<Partition, Offset>> {
         let extents = self.watermarks.extents().await?;
-        let last = last_records(&self.connection, &self.topic.name, &extents).await?;
+        let last =
+            extents.iter().filter(|extent| extent.end > extent.start).map(|e| (e.partition, e.end - 1)).collect();
+        let last = records_at(&self.connection, &self.topic.name, last).await?;
         last.into_iter()
-            .map(|(partition, value)| match serde_json::from_slice::<Place>(&value) {
+            .map(|(partition, record)| match serde_json::from_slice::<Place>(&record.payload) {
                 Ok(place) if place.partition == partition => Ok((partition, place.offset + 1)),
                 Ok(_) | Err(_) => Err(Error::Corrupt(format!(
                     "the last record of partition {partition} of Kafka's topic {} is no event of that partition; somebody \

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use orderly_domain::breaker::{Breaker, Caller};
 use orderly_domain::port::log::{Appended, Extent};
 use orderly_domain::port::{IntentLog, LogReader, Result};
-use orderly_domain::{Offset, Partition, Timestamp};
+use orderly_domain::{Offset, Partition, Position, Timestamp};
 
 pub(super) struct Log {
     log: Arc<dyn IntentLog>,
@@ -31,6 +31,14 @@ impl IntentLog for Log {
 
     async fn extents(&self) -> Result<Vec<Extent>> {
         self.log.extents().await
+    }
+
+    async fn logged_at(&self, places: &[Position]) -> Result<Vec<Option<Timestamp>>> {
+        self.log.logged_at(places).await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.log.trouble()
     }
 
     async fn reader(&self) -> Result<Box<dyn LogReader>> {

@@ -1,15 +1,16 @@
 //! What the adapters on Kafka have in common: connections, topics, watermarks and the producer.
 
 mod connection;
-mod last;
 mod producer;
+mod records;
 mod topic;
+mod trouble;
 mod watermarks;
 
 pub(crate) use connection::{Connection, log_line};
-pub(crate) use last::last_records;
 pub(crate) use producer::{Limits, Observer, Producer};
-pub(crate) use topic::Topic;
+pub(crate) use records::records_at;
+pub(crate) use topic::{Missing, Topic};
 pub(crate) use watermarks::Watermarks;
 
 use orderly_domain::port::{Error, Result};

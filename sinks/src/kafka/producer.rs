@@ -21,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::connection::{Connection, log_line, millis};
 use super::topic::Topic;
+use super::trouble::Trouble;
 
 /// How often the thread looks whether it is to end; reports do not wait for it.
 const POLL: Duration = Duration::from_millis(50);
@@ -83,8 +84,9 @@ type Client = BaseProducer<Context>;
 
 /// What outlives a client.
 struct State {
-    /// Why records may not get through now.
-    trouble: Mutex<Option<String>>,
+    trouble: Trouble,
+    /// What a single connection told last.
+    last_error: Mutex<String>,
     observer: Box<dyn Observer>,
 }
 
@@ -114,7 +116,7 @@ impl Producer {
             .set("message.max.bytes", topic.message_bytes_max().to_string())
             .set("queue.buffering.max.messages", limits.queue_records_max.to_string())
             .set("queue.buffering.max.kbytes", (limits.queue_bytes_max / 1024).max(1).to_string());
-        let state = Arc::new(State { trouble: Mutex::default(), observer });
+        let state = Arc::new(State { trouble: Trouble::default(), last_error: Mutex::default(), observer });
         let client = Arc::new(make(&config, &state)?);
         let shared = Arc::new(Shared {
             config,
@@ -166,9 +168,15 @@ impl Producer {
         }
     }
 
-    /// Why records may not get through now, as far as is known. `None` again after the next one that does.
+    /// Why records may not get through now, as far as is known. `None` again after the next one that does, and half a minute
+    /// after it was told of last.
     pub(crate) fn trouble(&self) -> Option<String> {
-        lock(&self.shared.state.trouble).clone()
+        self.shared.state.trouble.cause(Instant::now())
+    }
+
+    /// Notes that the brokers have answered another client: a lost connection of this one is no trouble any more.
+    pub(crate) fn reached(&self) {
+        self.shared.state.trouble.reached();
     }
 
     /// Accepts no more, and returns when what was accepted is delivered or ten seconds have passed.
@@ -218,7 +226,8 @@ impl Shared {
             }
         }
         tracing::error!(cause, topic = self.topic, "Kafka's producer could not go on and was made again");
-        *lock(&self.state.trouble) = Some(format!("the producer was made again after an error ({cause})"));
+        let cause = format!("Kafka's producer was made again after an error that was final ({cause})");
+        self.state.trouble.started_over(cause, Instant::now());
         self.state.observer.restarted();
         broken.purge(PurgeConfig::default().queue().inflight());
         if let Err(error) = broken.flush(GIVE_UP_MAX) {
@@ -233,13 +242,16 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let text = format!("{error}: {reason}");
-        let mut trouble = lock(&self.0.trouble);
-        // Each lost connection is told of again and again.
-        if trouble.is_none() {
-            tracing::warn!(cause = text, "Kafka's producer met an error; it goes on trying");
+        // A connection that is lost is made again, and while others stand, records get through.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::debug!(%error, reason, "Kafka's producer met an error; it goes on trying");
+            reason.clone_into(&mut lock(&self.0.last_error));
+            return;
         }
-        *trouble = Some(text);
+        let cause = format!("Kafka's producer reaches no broker: {reason} ({})", lock(&self.0.last_error));
+        if self.0.trouble.unreachable(cause.clone(), Instant::now()) {
+            tracing::warn!(cause, "records wait for Kafka");
+        }
     }
 }
 
@@ -254,7 +266,7 @@ impl ProducerContext for Context {
         match &outcome {
             Ok(_) => {
                 self.0.observer.delivered(waiting.since.elapsed());
-                *lock(&self.0.trouble) = None;
+                self.0.trouble.delivered();
             }
             Err(_) => self.0.observer.failed(),
         }
@@ -362,6 +374,11 @@ mod tests {
         cluster.request_errors(RDKafkaApiKey::Produce, &[broken]);
         let answer = send("second").unwrap().await.unwrap();
         assert!(matches!(answer, Err(Error::MayHaveHappened(_))), "{answer:?}");
+        while !producer.trouble().is_some_and(|told| told.contains("made again after an error that was final")) {
+            tokio::task::yield_now().await;
+        }
+        producer.reached();
+        assert!(producer.trouble().is_some(), "only a record tells that it goes on");
         let again = loop {
             // Refused until there is a new client.
             match send("third") {

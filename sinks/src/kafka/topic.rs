@@ -31,6 +31,13 @@ pub(crate) struct Topic {
     pub(crate) payload_bytes_max: usize,
 }
 
+/// What becomes of a topic that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    IsMade,
+    IsRefused,
+}
+
 /// What is known of a topic.
 struct Found {
     partitions: usize,
@@ -44,44 +51,39 @@ impl Topic {
         MESSAGE_BYTES.max(self.payload_bytes_max + OVERHEAD_BYTES)
     }
 
-    /// Makes the topic, unless it is there, and checks that it is what is needed.
+    /// Checks that the topic is there and what is needed. One that is missing is made, if that is wanted.
     ///
     /// # Errors
-    /// `DidNotHappen` when no broker answers, the topic cannot be made, or it has another shape.
-    pub(crate) async fn ensure(&self, connection: &Connection) -> Result<()> {
-        self.settle(connection, true).await
-    }
-
-    /// Checks that the topic is there and what is needed.
-    ///
-    /// # Errors
-    /// `DidNotHappen` when no broker answers, there is no such topic, or it has another shape.
-    pub(crate) async fn check(&self, connection: &Connection) -> Result<()> {
-        self.settle(connection, false).await
-    }
-
-    async fn settle(&self, connection: &Connection, make: bool) -> Result<()> {
+    /// `DidNotHappen` when no broker answers, there is no such topic or it cannot be made, or it has another shape.
+    pub(crate) async fn settle(&self, connection: &Connection, missing: Missing) -> Result<()> {
         let mut config = connection.config();
         config.set("allow.auto.create.topics", "false");
         let admin: AdminClient<Quiet> = config
             .create_with_context(Quiet)
             .map_err(|error| Error::DidNotHappen(format!("Kafka's client could not be made: {error}")))?;
         let admin = Arc::new(admin);
-        let outcome = self.settle_with(connection, make, &admin).await;
+        let outcome = self.settle_with(connection, missing, &admin).await;
         // Its end joins a thread.
         drop(tokio::task::spawn_blocking(move || drop(admin)));
         outcome
     }
 
-    async fn settle_with(&self, connection: &Connection, make: bool, admin: &Arc<AdminClient<Quiet>>) -> Result<()> {
+    async fn settle_with(
+        &self,
+        connection: &Connection,
+        missing: Missing,
+        admin: &Arc<AdminClient<Quiet>>,
+    ) -> Result<()> {
         if self.find(connection, admin).await?.is_none() {
-            if !make {
-                return Err(Error::DidNotHappen(format!(
-                    "Kafka at {} has no topic {}; name the one that the server writes to",
-                    connection.brokers, self.name
-                )));
+            match missing {
+                Missing::IsMade => self.create(connection, admin).await?,
+                Missing::IsRefused => {
+                    return Err(Error::DidNotHappen(format!(
+                        "Kafka at {} has no topic {}; name the one that was written to, or bring it back",
+                        connection.brokers, self.name
+                    )));
+                }
             }
-            self.create(connection, admin).await?;
         }
         let deadline = Instant::now() + connection.request_timeout;
         loop {

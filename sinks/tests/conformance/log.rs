@@ -12,7 +12,7 @@ use futures::future::join_all;
 use orderly_domain::clock::Timestamp;
 use orderly_domain::port::Error;
 use orderly_domain::port::log::{Appended, Delivery, Extent, IntentLog, LogReader, Record};
-use orderly_domain::{Offset, Partition};
+use orderly_domain::{Offset, Partition, Position};
 
 /// How many partitions the suite asks for.
 pub(crate) const PARTITIONS: u16 = 4;
@@ -33,7 +33,7 @@ macro_rules! suite {
     ($place:expr) => {
         crate::log::suite!($place;
             appends_without_gaps, survives_reopening, merges_by_time, keeps_payloads, goes_on_from_a_seek,
-            can_be_looked_at_beside_a_reader,
+            can_be_looked_at_beside_a_reader, tells_when_it_took_records,
             refuses_impossible_seeks, loses_nothing_to_a_dropped_future, delivers_what_comes_later, trims_what_is_decided,
             refuses_an_unknown_partition);
     };
@@ -226,6 +226,24 @@ pub(crate) async fn can_be_looked_at_beside_a_reader(place: &impl Place) {
     for reader in [&mut reader, &mut scan] {
         assert_eq!(take(&mut **reader, 1).await[0].position, appended.position, "both go on");
     }
+}
+
+pub(crate) async fn tells_when_it_took_records(place: &impl Place) {
+    let log = place.open().await;
+    let appended = fill(&*log, 400).await;
+    let extents = log.extents().await.expect("it can be read");
+    // The first record of one partition, one in the middle of another, the last of a third, and one behind it.
+    let offsets = [0, extents[1].end / 2, extents[2].end - 1, extents[3].end];
+    let places: Vec<_> = (0..).zip(offsets).map(|(partition, offset)| Position { partition, offset }).collect();
+    let times = log.logged_at(&places).await.expect("it can be read");
+    for (place, time) in places.iter().zip(&times) {
+        let taken = appended.iter().find(|(appended, _)| appended.position == *place);
+        assert_eq!(*time, taken.map(|(appended, _)| appended.logged_at), "{place}");
+    }
+    assert_eq!(times[3], None, "nothing is there yet");
+    let elsewhere = Position { partition: PARTITIONS, offset: 0 };
+    assert_eq!(log.logged_at(&[elsewhere]).await.expect("it can be read"), [None]);
+    assert_eq!(log.trouble(), None, "and nothing stands in its way");
 }
 
 pub(crate) async fn refuses_impossible_seeks(place: &impl Place) {

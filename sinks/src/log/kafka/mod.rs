@@ -22,11 +22,11 @@ use async_trait::async_trait;
 use orderly_domain::clock::Timestamp;
 use orderly_domain::port::log::{Appended, Extent, IntentLog, LogReader};
 use orderly_domain::port::{Error, Result};
-use orderly_domain::{Offset, Partition};
+use orderly_domain::{Offset, Partition, Position};
 use prometheus::Registry;
 use tokio::sync::watch;
 
-use crate::kafka::{Producer, Watermarks};
+use crate::kafka::{Missing, Producer, Watermarks, records_at};
 use group::Membership;
 use measures::Measures;
 pub use options::Options;
@@ -53,12 +53,25 @@ impl Log {
     /// `DidNotHappen` when the options are out of range, no broker answers, the topic cannot be made, or it has another
     /// number of partitions or settings that do not fit.
     pub async fn open(options: Options, registry: &Registry) -> Result<Self> {
+        Self::open_for_writing(options, Missing::IsMade, registry).await
+    }
+
+    /// Connects to Kafka where the topic must be there already, because it had records: made anew, it would give their
+    /// offsets to others.
+    ///
+    /// # Errors
+    /// As [`Log::open`], and when there is no such topic.
+    pub async fn open_existing(options: Options, registry: &Registry) -> Result<Self> {
+        Self::open_for_writing(options, Missing::IsRefused, registry).await
+    }
+
+    async fn open_for_writing(options: Options, missing: Missing, registry: &Registry) -> Result<Self> {
         options.validate().map_err(Error::DidNotHappen)?;
         let measures = Measures::register(registry).map_err(|error| {
             Error::DidNotHappen(format!("the intent log's metrics could not be registered: {error}"))
         })?;
         let (connection, topic) = (options.connection(), options.topic());
-        topic.ensure(&connection).await?;
+        topic.settle(&connection, missing).await?;
         let watermarks = Watermarks::new(&connection, &options.topic, options.partitions)?;
         let producer = Producer::start(&connection, &topic, options.limits(), Box::new(measures.clone()))?;
         Ok(Self { options, producer: Some(producer), watermarks, measures, readers: watch::Sender::new(()) })
@@ -73,7 +86,7 @@ impl Log {
         let measures = Measures::register(&Registry::new())
             .map_err(|error| Error::DidNotHappen(format!("the intent log's metrics could not be made: {error}")))?;
         let connection = options.connection();
-        options.topic().check(&connection).await?;
+        options.topic().settle(&connection, Missing::IsRefused).await?;
         let watermarks = Watermarks::new(&connection, &options.topic, options.partitions)?;
         Ok(Self { options, producer: None, watermarks, measures, readers: watch::Sender::new(()) })
     }
@@ -87,12 +100,6 @@ impl Log {
         let gauge = self.measures.read_ahead_records.clone();
         group::join(&self.options, membership, &inbox, gauge, self.readers.subscribe())?;
         Ok(Reader { inbox, watermarks: self.watermarks.clone() })
-    }
-
-    /// Why records may not get through now, as far as is known: brokers that cannot be reached, or a producer that had to
-    /// be made again. `None` after the next record that does get through.
-    pub fn trouble(&self) -> Option<String> {
-        self.producer.as_ref().and_then(Producer::trouble)
     }
 
     /// Takes no more appends, delivers those that wait, for ten seconds at most, and waits, for five seconds at most, until
@@ -141,7 +148,26 @@ impl IntentLog for Log {
     }
 
     async fn extents(&self) -> Result<Vec<Extent>> {
-        self.watermarks.extents().await
+        let extents = self.watermarks.extents().await?;
+        if let Some(producer) = &self.producer {
+            producer.reached();
+        }
+        Ok(extents)
+    }
+
+    async fn logged_at(&self, places: &[Position]) -> Result<Vec<Option<Timestamp>>> {
+        let extents = self.watermarks.extents().await?;
+        let is_there = |place: &&Position| {
+            let extent = extents.get(usize::from(place.partition));
+            extent.is_some_and(|extent| (extent.start..extent.end).contains(&place.offset))
+        };
+        let there = places.iter().filter(is_there).map(|place| (place.partition, place.offset)).collect();
+        let found = records_at(&self.options.connection(), &self.options.topic, there).await?;
+        Ok(places.iter().map(|place| found.get(&place.partition).map(|record| record.logged_at)).collect())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.producer.as_ref().and_then(Producer::trouble)
     }
 
     async fn reader(&self) -> Result<Box<dyn LogReader>> {

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use orderly_domain::clock::{Clock, Timestamp};
 use orderly_domain::port::log::{Appended, Extent, IntentLog, LogReader};
 use orderly_domain::port::{Error, Result};
-use orderly_domain::{Offset, Partition};
+use orderly_domain::{Offset, Partition, Position};
 use prometheus::Registry;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -206,6 +206,15 @@ impl IntentLog for Log {
 
     async fn extents(&self) -> Result<Vec<Extent>> {
         self.source.extents().await
+    }
+
+    async fn logged_at(&self, places: &[Position]) -> Result<Vec<Option<Timestamp>>> {
+        let (database, places) = (self.source.database.clone(), places.to_vec());
+        blocking(move || schema::logged_at(&schema::open_readable(&database)?, &places)).await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.writer.as_ref()?.failed.borrow().clone()
     }
 
     async fn reader(&self) -> Result<Box<dyn LogReader>> {

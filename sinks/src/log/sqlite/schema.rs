@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use orderly_domain::clock::Timestamp;
 use orderly_domain::port::log::Extent;
 use orderly_domain::port::{Error, Result};
-use orderly_domain::{Offset, Partition};
+use orderly_domain::{Offset, Partition, Position};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use crate::sqlite::{self, Durability, Failure};
@@ -135,4 +135,18 @@ pub(super) fn state(connection: &mut Connection) -> std::result::Result<State, F
         state.extents.push(Extent { partition, start, end: last.map_or(start, |(offset, _)| offset + 1) });
     }
     Ok(state)
+}
+
+/// When the records at these places were logged, those that are there.
+pub(super) fn logged_at(connection: &Connection, places: &[Position]) -> Result<Vec<Option<Timestamp>>> {
+    let failed = |error| Error::from(Failure::from(error));
+    let mut select = connection
+        .prepare("SELECT logged_at_us FROM records WHERE partition = ?1 AND log_offset = ?2")
+        .map_err(failed)?;
+    let mut times = Vec::with_capacity(places.len());
+    for place in places {
+        let found = select.query_row((place.partition, to_sql(place.offset)), |row| row.get(0)).optional();
+        times.push(found.map_err(failed)?.map(Timestamp::from_micros));
+    }
+    Ok(times)
 }

@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use orderly_domain::port::Error;
 use orderly_domain::port::log::{Appended, Delivery, IntentLog, LogReader, Record};
-use orderly_domain::{Offset, Partition};
+use orderly_domain::{Offset, Partition, Position};
 use orderly_sinks::log::kafka::{Log, Options};
 use orderly_sinks::metrics;
 use orderly_stack::kafka::Kafka;
@@ -340,6 +340,17 @@ async fn a_replaced_topic_stops_the_reader() {
     }
 }
 
+/// What the store has decided lay in that topic: made anew, it would give its offsets to others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_had_records_is_not_made_again() {
+    let place = Topic::new().await;
+    let cause = refusal(Log::open_existing(place.0.clone(), &Registry::new()).await);
+    assert!(cause.contains(&format!("has no topic {}", place.0.topic)) && cause.contains("bring it back"), "{cause}");
+    assert!(Log::open_read_only(place.0.clone()).await.is_err(), "and none was made");
+    drop(place.open().await);
+    Log::open_existing(place.0.clone(), &Registry::new()).await.expect("it is there now");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_that_age_out_unread_stop_the_reader() {
     let place = Topic::new().await;
@@ -358,6 +369,8 @@ async fn records_that_age_out_unread_stop_the_reader() {
         }
         other => panic!("they are gone: {other:?}"),
     }
+    let old = Position { partition: 1, offset: 0 };
+    assert_eq!(log.logged_at(&[old]).await.expect("it can be read"), [None], "who asks for it learns that it is gone");
     let start = log.extents().await.expect("it can be read")[1].start;
     assert_eq!(start, extents[1].end - 1);
     reader.seek(&[(1, start)]).await.expect("the last one is there");
@@ -464,6 +477,7 @@ async fn a_broker_that_dies_or_stops_loses_nothing() {
     assert_eq!(places.len(), 200, "each has a place of its own");
     appended.extend(answers.into_iter().enumerate().map(|(at, appended)| (appended, payload(at))));
     let extents = log.extents().await.expect("it can be read");
+    assert_eq!(log.trouble(), None, "brokers that answer are no trouble");
     let count: u64 = extents.iter().map(|extent| extent.end).sum();
     assert_eq!(count, appended.len() as u64, "none is there twice");
     drop(reader);
