@@ -3,7 +3,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -14,8 +13,9 @@ use tower::Service as _;
 
 use crate::audit::{Call, Urgency};
 use crate::auth::Caller;
+use crate::jitter;
 use crate::pages;
-use crate::problem::{ComeBack, Problem, kind};
+use crate::problem::{ComeBack, Problem, RETRY, kind};
 use crate::routes::{self, Access, Found, Pace, Route};
 use crate::state::Shared;
 use crate::suspicion::Witness;
@@ -117,7 +117,7 @@ async fn answer(state: &Shared, route: &Route, mut router: Router, request: Requ
             Ok(answer) => answer,
             Err(_) => Ok(Ok(Problem::new(&kind::UNAVAILABLE)
                 .detail("The answer took too long. Ask again.")
-                .retry_after(Duration::from_secs(1))
+                .retry_after(jitter::spread(RETRY))
                 .into_response())),
         },
     };

@@ -14,6 +14,12 @@ use crate::jitter;
 /// The soonest that a client is asked to come back to an open breaker.
 const BREAKER_RETRY_MIN: Duration = Duration::from_secs(1);
 
+/// The soonest that a client is asked to come back after a failure that passes by itself, or that a retry settles.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
+
+/// The soonest that it is asked to come back to a full disk, which somebody has to see to.
+const FULL_RETRY: Duration = Duration::from_secs(30);
+
 /// What the `type` of every problem starts with. The rest is the kind's name, which never changes.
 pub const TYPE_BASE: &str = "https://orderly.dev/problems/";
 
@@ -156,19 +162,19 @@ impl Problem {
         match error {
             port::Error::Overloaded(_) => Self::new(&kind::OVERLOADED)
                 .detail("This request was not taken. Ask again with the same Idempotency-Key.")
-                .retry_after(Duration::from_secs(1)),
+                .retry_after(jitter::spread(RETRY)),
             port::Error::StorageFull(_) => Self::new(&kind::STORAGE_FULL)
                 .detail("This request was not taken. Ask again later with the same Idempotency-Key.")
-                .retry_after(Duration::from_secs(30)),
+                .retry_after(jitter::spread(FULL_RETRY)),
             port::Error::MayHaveHappened(_) => Self::new(&kind::OUTCOME_UNKNOWN)
                 .detail("It may have been taken. Ask again with the same Idempotency-Key: it is taken once at most.")
-                .retry_after(Duration::from_secs(1)),
+                .retry_after(jitter::spread(RETRY)),
             port::Error::DidNotHappen(_)
             | port::Error::Lost(_)
             | port::Error::Fenced { .. }
             | port::Error::Conflict { .. } => Self::new(&kind::UNAVAILABLE)
                 .detail("This request was not taken. Ask again with the same Idempotency-Key.")
-                .retry_after(Duration::from_secs(1)),
+                .retry_after(jitter::spread(RETRY)),
             port::Error::BreakerOpen { breaker, retry_after, .. } => Self::breaker(breaker, *retry_after)
                 .detail("The part that takes requests is out of order. This request was not taken. Ask again later with the same Idempotency-Key."),
             port::Error::Corrupt(_) => Self::internal("append", error),
@@ -197,7 +203,7 @@ impl Problem {
         tracing::warn!(%error, what, "a read failed");
         Self::new(&kind::UNAVAILABLE)
             .detail("The answer could not be read. Nothing was changed; ask again.")
-            .retry_after(Duration::from_secs(1))
+            .retry_after(jitter::spread(RETRY))
     }
 
     /// A fault of the server: the cause goes to its log.
@@ -275,5 +281,25 @@ mod tests {
         let response = Problem::new(&kind::RATE_LIMITED).retry_after(Duration::from_millis(850)).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    }
+
+    /// What fails for all at once must not have all come back at once.
+    #[test]
+    fn whoever_is_refused_by_what_all_share_comes_back_at_a_time_of_their_own() {
+        let appended = |error: port::Error| Problem::from_append(&error);
+        let failures: [(&dyn Fn() -> Problem, Duration); 5] = [
+            (&|| appended(port::Error::Overloaded("full".into())), RETRY),
+            (&|| appended(port::Error::StorageFull("full".into())), FULL_RETRY),
+            (&|| appended(port::Error::MayHaveHappened("away".into())), RETRY),
+            (&|| appended(port::Error::DidNotHappen("away".into())), RETRY),
+            (&|| Problem::from_read("a test", &port::Error::DidNotHappen("away".into())), RETRY),
+        ];
+        for (failure, soonest) in failures {
+            let waits: std::collections::BTreeSet<_> = (0..100).filter_map(|_| failure().0.retry_after).collect();
+            assert!(waits.len() > 90, "{waits:?}");
+            assert!(waits.iter().all(|wait| *wait >= soonest), "{waits:?}");
+            let header = |wait: &Duration| wait.as_millis().div_ceil(1_000);
+            assert!(waits.first().map(header) < waits.last().map(header), "whole seconds differ too: {waits:?}");
+        }
     }
 }

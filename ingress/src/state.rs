@@ -18,11 +18,12 @@ use crate::catalogue::Catalogue;
 use crate::challenge::Challenge;
 use crate::heat::Heat;
 use crate::idempotency::Window;
+use crate::jitter;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::personal;
 use crate::policy::Current;
-use crate::problem::{Problem, kind};
+use crate::problem::{Problem, RETRY, kind};
 use crate::progress::Progress;
 use crate::shed::{Bounds, Shed};
 use crate::streams::{self, Streams};
@@ -119,7 +120,7 @@ impl State {
     /// A place among the streams, for a client at this address.
     pub(crate) fn stream_slot(&self, kind: streams::Kind, address: IpAddr) -> Result<streams::Slot, Problem> {
         if self.is_stopping() {
-            return Err(Problem::new(&kind::STOPPING).retry_after(Duration::from_secs(1)));
+            return Err(Problem::new(&kind::STOPPING).retry_after(jitter::spread(RETRY)));
         }
         self.streams.open(kind, address)
     }

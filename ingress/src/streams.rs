@@ -8,6 +8,7 @@ use prometheus::{IntCounterVec, IntGauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::addresses::{Addresses, Place};
+use crate::jitter;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::problem::{Problem, kind};
@@ -86,7 +87,7 @@ impl Streams {
 
     fn refuse(&self, limit: &'static str, detail: &'static str) -> Problem {
         self.refused.with_label_values(&[limit]).inc();
-        Problem::new(&kind::OVERLOADED).detail(detail).member("limit", limit).retry_after(RETRY)
+        Problem::new(&kind::OVERLOADED).detail(detail).member("limit", limit).retry_after(jitter::spread(RETRY))
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::refusals::Refusals;
 use super::writer::{Waiting, Writer};
 use super::{Call, Metrics, Options};
+use crate::jitter;
 use crate::problem::{Problem, kind};
 
 /// After how long a caller may ask again when the trail cannot be written.
@@ -130,7 +131,7 @@ impl Trail {
         if urgency == Urgency::Waits && (slot.is_none() || !self.is_up()) {
             return Err(Problem::new(&kind::AUDIT_UNAVAILABLE)
                 .detail("The audit trail cannot be written, and without it nothing is done. Nothing was; ask again.")
-                .retry_after(RETRY_AFTER));
+                .retry_after(jitter::spread(RETRY_AFTER)));
         }
         Ok(Leave { urgency, slot: slot.filter(|_| urgency != Urgency::Looks || self.is_up()) })
     }
@@ -164,7 +165,7 @@ impl Trail {
                  Its entry is kept, and written as soon as that can be. Look before you ask again."
             ))
             .member("carried_out", true)
-            .retry_after(RETRY_AFTER)
+            .retry_after(jitter::spread(RETRY_AFTER))
             .into_response()
     }
 

@@ -231,6 +231,11 @@ pub(crate) fn ticket_of(view: &Value) -> String {
 /// Asserts that an answer is a problem of that kind, and returns it.
 pub(crate) async fn problem(answer: Response, status: u16, kind: &str) -> Value {
     assert_eq!(answer.status().as_u16(), status, "{kind}");
+/// In how many seconds a client is asked to come back.
+pub(crate) fn retry_after(answer: &Response) -> u64 {
+    answer.headers()["retry-after"].to_str().unwrap().parse().unwrap()
+}
+
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["type"], format!("https://orderly.dev/problems/{kind}"), "{body}");
