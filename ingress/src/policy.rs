@@ -33,6 +33,8 @@ pub(crate) struct Current {
     version: ArcSwap<PolicyVersion>,
     /// Changes are made one after the other.
     changing: tokio::sync::Mutex<()>,
+    /// Suspicion is told one policy after the other, the newest last.
+    telling: std::sync::Mutex<()>,
     /// And policies are rehearsed one after the other.
     pub(crate) rehearsing: tokio::sync::Mutex<()>,
 }
@@ -40,7 +42,7 @@ pub(crate) struct Current {
 impl Current {
     /// The throttle under the policy of the configuration, which has version 0.
     pub(crate) fn new(throttle: Throttle, suspicion: Suspicion, now: Timestamp) -> Self {
-        suspicion.follow(throttle.policy().suspicion.as_ref());
+        suspicion.follow(throttle.in_force().suspicion.as_ref());
         let version = PolicyVersion {
             version: 0,
             document: serde_json::to_string(throttle.policy().as_ref()).unwrap_or_default(),
@@ -54,6 +56,7 @@ impl Current {
             version: ArcSwap::from_pointee(version),
             changing: tokio::sync::Mutex::default(),
             rehearsing: tokio::sync::Mutex::default(),
+            telling: std::sync::Mutex::default(),
         }
     }
 
@@ -80,15 +83,28 @@ impl Current {
 
     /// Follows another policy at once.
     fn swap(&self, policy: Policy, now: Timestamp) -> Result<(), throttle::Error> {
-        let suspicion = policy.suspicion.clone();
         self.throttle.swap(policy, now)?;
-        self.suspicion.follow(suspicion.as_ref());
+        self.tell();
         Ok(())
     }
 
     async fn set(
         &self,
         store: &dyn port::Store,
+    /// Lets what the policy has scheduled begin and end. Returns the names of what holds now, if that has changed.
+    fn keep_time(&self, now: Timestamp) -> Option<Vec<String>> {
+        let scheduled = self.throttle.keep_time(now)?;
+        self.tell();
+        Some(scheduled)
+    }
+
+    /// Tells suspicion what is in force. Whoever comes last reads it last, so that a schedule which moves on while another
+    /// policy is set does not bring the old one back.
+    fn tell(&self) {
+        let _telling = self.telling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.suspicion.follow(self.throttle.in_force().suspicion.as_ref());
+    }
+
         clock: &dyn Clock,
         policy: Policy,
         author: &str,
@@ -130,7 +146,7 @@ pub(crate) async fn follow(state: Shared) {
     loop {
         interval.tick().await;
         let now = state.ports.clock.now();
-        if let Some(scheduled) = state.policy.throttle.keep_time(now) {
+        if let Some(scheduled) = state.policy.keep_time(now) {
             tracing::info!(scheduled = scheduled.join(", "), "the policy's schedule has moved on");
         }
         if let Err(error) = state.policy.refresh(state.ports.store.as_ref(), now).await {
@@ -165,7 +181,7 @@ pub(crate) struct View {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     set_at: Timestamp,
-    /// Of the policy in force: the names of the scheduled limits that hold now.
+    /// Of the policy in force: the names of the scheduled entries that hold now.
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduled: Option<Vec<String>>,
 }

@@ -105,7 +105,7 @@ impl State {
 
     /// How long people may wait, and how much may wait: as the policy says, else as configured.
     pub(crate) fn bounds(&self) -> Bounds {
-        self.policy.throttle.policy().shed.map_or(self.options.shed, |shed| Bounds {
+        self.policy.throttle.in_force().shed.map_or(self.options.shed, |shed| Bounds {
             wait_max: Duration::from_millis(shed.wait_max_ms),
             undecided_max: shed.undecided_max,
         })

@@ -2,18 +2,19 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
-use governor::clock::Clock;
+use governor::clock::{Clock, Reference as _};
 use governor::middleware::StateInformationMiddleware;
+use governor::nanos::Nanos;
 use governor::{NotUntil, RateLimiter};
 use rustc_hash::FxHashMap;
 
 use super::cells::Cells;
 use super::metrics::Metrics;
-use super::policy::{Exception, Kind, Phase, Policy, Rate};
+use super::policy::{Kind, Phase, Policy, Rate};
 use super::pools::Pools;
 use super::share::{Share, UNITS};
+use super::succession::{Bucket, Replaced, Succession};
 use super::{Allowance, Throttled};
 
 /// The limit of each key of a kind.
@@ -23,9 +24,9 @@ pub(super) struct Keyed<C: Clock> {
     keys_max: u32,
     /// Units that a request costs with all of the share.
     units: u32,
-    /// How long one unit takes to refill.
-    interval: Duration,
+    bucket: Bucket,
     cells: Cells,
+    start: C::Instant,
     limiter: RateLimiter<u64, Cells, C, StateInformationMiddleware>,
     share: Arc<Share>,
 }
@@ -38,19 +39,31 @@ pub(super) struct Drawn {
 }
 
 impl<C: Clock + Clone> Keyed<C> {
-    /// `None` for a rate that no policy may have.
-    pub(super) fn new(kind: Kind, rate: Rate, keys_max: u32, make: &Make<'_, C>) -> Option<Arc<Self>> {
+    /// A limit that takes the place of others; `None` for a rate that no policy may have.
+    pub(super) fn new(
+        kind: Kind,
+        rate: Rate,
+        keys_max: u32,
+        replaced: &[Arc<Self>],
+        make: &Make<'_, C>,
+    ) -> Option<Arc<Self>> {
         let units = if kind.is_shared() { UNITS } else { 1 };
         let quota = rate.quota(units)?;
+        let bucket = Bucket { interval: quota.replenish_interval().into(), burst: quota.burst_size().get() };
+        for limit in replaced {
+            // Otherwise each change would keep all limits that ever were.
+            limit.cells.settle(limit.now());
+        }
         let name = kind.as_str();
         let cells = Cells::new(
             keys_max as usize,
+            Succession::of(replaced.iter().map(|limit| limit.replaced()).collect(), bucket),
             make.metrics.keys.with_label_values(&[name]),
             make.metrics.overflowed.with_label_values(&[name]),
         );
         let limiter = RateLimiter::new(quota, cells.clone(), make.clock.clone());
-        let (interval, share) = (quota.replenish_interval(), Arc::clone(make.share));
-        Some(Arc::new(Self { kind, rate, keys_max, units, interval, cells, limiter, share }))
+        let (start, share) = (make.clock.now(), Arc::clone(make.share));
+        Some(Arc::new(Self { kind, rate, keys_max, units, bucket, cells, start, limiter, share }))
     }
 }
 
@@ -71,12 +84,40 @@ impl<C: Clock> Keyed<C> {
     }
 
     pub(super) fn give_back(&self, key: u64, drawn: Drawn) {
-        self.cells.give_back(key, (self.interval * drawn.units).into());
+        self.cells.give_back(key, self.bucket.interval * u64::from(drawn.units));
+    }
+
+    /// Takes over at once what a key owes to a limit that no longer holds for it.
+    pub(super) fn take_over(&self, key: u64, from: &Self) {
+        let missing = from.replaced().handed_to(self.bucket, key);
+        if missing > Nanos::default() {
+            self.cells.owe(key, self.now() + missing);
+        }
+    }
+
+    /// The same of every key that is known there.
+    fn take_over_all(&self, from: &Self) {
+        from.cells.known().into_iter().for_each(|key| self.take_over(key, from));
+    }
+
+    /// Begins without anything left.
+    pub(super) fn empty(&self, key: u64) {
+        self.cells.owe(key, self.now() + self.bucket.filled_in());
     }
 
     /// Forgets the keys whose allowance is full again.
     pub(super) fn sweep(&self) {
         self.limiter.retain_recent();
+        self.cells.let_go(self.now());
+    }
+
+    /// The time on its own clock.
+    fn now(&self) -> Nanos {
+        self.limiter.clock().now().duration_since(self.start)
+    }
+
+    fn replaced(&self) -> Replaced {
+        Replaced { cells: self.cells.clone(), bucket: self.bucket, at: self.now() }
     }
 
     fn is_of(&self, rate: Rate, keys_max: u32) -> bool {
@@ -115,44 +156,81 @@ impl<C: Clock> Tier<C> {
 }
 
 impl<C: Clock + Clone> Tier<C> {
-    fn new(kind: Kind, plan: &Plan<'_>, before: Option<&Self>, make: &Make<'_, C>) -> Self {
-        let keys_max = plan.policy.keys_max;
+    /// The limits of one kind under a policy. Those whose numbers are the same in `before` are taken over with their state;
+    /// the others begin with what is left of those that they replace.
+    fn new(kind: Kind, policy: &Policy, before: Option<&Self>, make: &Make<'_, C>) -> Self {
+        let keys_max = policy.keys_max;
+        let rates = [Phase::Before, Phase::Rush, Phase::After]
+            .map(|phase| policy.phases.get(phase).get(kind).or(policy.limits.get(kind)));
+        let old = before.map(|before| &before.phases);
         let mut made: Vec<Arc<Keyed<C>>> = Vec::new();
-        let old = |phase: usize| before.and_then(|before| before.phases[phase].clone());
-        let phases = [Phase::Before, Phase::Rush, Phase::After].map(|phase| {
-            let rate = plan.policy.phases.get(phase).get(kind).or(plan.limits.get(kind))?;
+        let phases = [0, 1, 2].map(|phase| {
+            let rate = rates[phase]?;
             // Phases of the same numbers share one limit, so that what was drawn in one is drawn in the next.
-            let mut same =
-                old(phase.index()).into_iter().chain(made.iter().cloned()).chain((0..Phase::COUNT).filter_map(old));
-            let limit =
-                same.find(|limit| limit.is_of(rate, keys_max)).or_else(|| Keyed::new(kind, rate, keys_max, make))?;
+            let own = old.and_then(|old| old[phase].clone());
+            let others = old.into_iter().flatten().flatten().cloned();
+            let mut same = own.into_iter().chain(made.iter().cloned()).chain(others);
+            let limit = same.find(|limit| limit.is_of(rate, keys_max)).or_else(|| {
+                let sharing = (0..Phase::COUNT).filter(|other| rates[*other] == Some(rate));
+                let replaced = distinct(sharing.filter_map(|other| old?[other].as_ref()));
+                Keyed::new(kind, rate, keys_max, &replaced, make)
+            })?;
             made.push(Arc::clone(&limit));
             Some(limit)
         });
-        let of_kind = plan.policy.exceptions.iter().filter(|exception| exception.limit == kind);
-        let exception = |exception: &Exception| {
+        if let Some(old) = old {
+            let is_kept = |limit: &Arc<Keyed<C>>| old.iter().flatten().any(|old| Arc::ptr_eq(old, limit));
+            for (old, new) in old.iter().zip(&phases) {
+                if let (Some(old), Some(new)) = (old, new)
+                    && !Arc::ptr_eq(old, new)
+                    && is_kept(new)
+                {
+                    new.take_over_all(old);
+                }
+            }
+        }
+        let mut exceptions = FxHashMap::default();
+        for exception in policy.exceptions.iter().filter(|exception| exception.limit == kind) {
             let key = (make.hash)(&exception.key);
-            let same =
-                before.and_then(|before| before.exceptions.get(&key)).filter(|limit| limit.is_of(exception.rate(), 1));
-            let limit = same.cloned().or_else(|| Keyed::new(kind, exception.rate(), 1, make))?;
-            Some((key, limit))
-        };
-        Self { phases, exceptions: of_kind.filter_map(exception).collect() }
+            let (rate, old_one) = (exception.rate(), before.and_then(|before| before.exceptions.get(&key)));
+            let same = old_one.filter(|limit| limit.is_of(rate, 1)).cloned();
+            let limit = same.or_else(|| {
+                let limit = Keyed::new(kind, rate, 1, &[], make)?;
+                match old_one {
+                    Some(old_one) => limit.take_over(key, old_one),
+                    None => old.into_iter().flatten().flatten().for_each(|old| limit.take_over(key, old)),
+                }
+                Some(limit)
+            });
+            exceptions.extend(limit.map(|limit| (key, limit)));
+        }
+        let ended = before.into_iter().flat_map(|before| &before.exceptions);
+        for (key, exception) in ended.filter(|(key, _)| !exceptions.contains_key(key)) {
+            phases.iter().flatten().for_each(|limit| limit.take_over(*key, exception));
+        }
+        Self { phases, exceptions }
     }
 }
 
-/// What a policy amounts to at some time of the day.
-pub(super) struct Plan<'a> {
-    pub(super) policy: &'a Policy,
-    /// The policy's limits, with those of its schedule that hold.
-    pub(super) limits: super::policy::Limits,
+/// Each limit once.
+fn distinct<'a, C: Clock + 'a>(limits: impl Iterator<Item = &'a Arc<Keyed<C>>>) -> Vec<Arc<Keyed<C>>> {
+    let mut distinct: Vec<Arc<Keyed<C>>> = Vec::new();
+    for limit in limits {
+        if !distinct.iter().any(|known| Arc::ptr_eq(known, limit)) {
+            distinct.push(Arc::clone(limit));
+        }
+    }
+    distinct
 }
 
 /// A policy and its limits.
 pub(super) struct Limits<C: Clock> {
+    /// The document.
     pub(super) policy: Arc<Policy>,
-    /// Which entries of the schedule hold.
+    /// Which entries of its schedule hold.
     pub(super) scheduled: Vec<usize>,
+    /// What the document amounts to while they do.
+    pub(super) in_force: Arc<Policy>,
     /// In the order of [`Kind::KEYED`].
     pub(super) tiers: [Tier<C>; Kind::KEYED.len()],
     pub(super) global: Option<Pools<C>>,
@@ -161,26 +239,17 @@ pub(super) struct Limits<C: Clock> {
 }
 
 impl<C: Clock + Clone> Limits<C> {
-    /// The limits of a valid policy. Those whose numbers are the same in `before` are taken over with their state.
+    /// The limits of a valid policy, some of whose schedule holds. Nobody gains by the change from `before`.
     pub(super) fn new(policy: Arc<Policy>, scheduled: Vec<usize>, before: Option<&Self>, make: &Make<'_, C>) -> Self {
-        let overlay = |limits: super::policy::Limits, index: &usize| {
-            policy.schedule.get(*index).map_or(limits.clone(), |entry| limits.overlaid(&entry.limits))
-        };
-        let limits = scheduled.iter().fold(policy.limits.clone(), overlay);
-        let plan = Plan { policy: &policy, limits };
+        let in_force = if scheduled.is_empty() { Arc::clone(&policy) } else { Arc::new(policy.during(&scheduled)) };
         let mut index = 0;
         let tiers = Kind::KEYED.map(|kind| {
-            let tier = Tier::new(kind, &plan, before.map(|before| &before.tiers[index]), make);
+            let tier = Tier::new(kind, &in_force, before.map(|before| &before.tiers[index]), make);
             index += 1;
             tier
         });
-        let global = Pools::new(&plan, before.and_then(|before| before.global.as_ref()), make);
-        let mut swept: Vec<Arc<Keyed<C>>> = Vec::new();
-        for limit in tiers.iter().flat_map(|tier| tier.phases.iter().flatten()) {
-            if !swept.iter().any(|known| Arc::ptr_eq(known, limit)) {
-                swept.push(Arc::clone(limit));
-            }
-        }
-        Self { scheduled, tiers, global, swept, policy }
+        let global = Pools::new(&in_force, before.and_then(|before| before.global.as_ref()), make);
+        let swept = distinct(tiers.iter().flat_map(|tier| tier.phases.iter().flatten()));
+        Self { policy, scheduled, in_force, tiers, global, swept }
     }
 }

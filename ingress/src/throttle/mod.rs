@@ -11,6 +11,7 @@ mod policy;
 mod pools;
 mod rehearsal;
 mod share;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,7 @@ pub use policy::{
     BURST, Day, Exception, KEYS_MAX, Kind, LANES_SHARE_MAX, Lane, Limits, OfAddress, OfPatient, Phase, Phases, Policy,
     RATE_PER_S, Rate, Scheduled, Shed, Suspicion, Weight, Work,
 };
-pub use rehearsal::{Arrival, Refused, Rehearsal, rehearse};
+pub use rehearsal::{Affected, Arrival, Refused, Rehearsal, most_affected, not_recorded, rehearse};
 
 /// How often one of the keyed limits, in turn, forgets the keys that are idle. A limit of 200,000 keys takes some
 /// milliseconds to do so, of the request that finds it due.
@@ -135,7 +136,7 @@ impl<C: Clock + Clone> Throttle<C> {
         let (hasher, share) = (RandomState::new(), Arc::default());
         let hash = |key: &str| hasher.hash_one(key);
         let make = Make { clock: &clock, metrics: &metrics, share: &share, hash: &hash };
-        let scheduled = in_force(&policy, now);
+        let scheduled = policy.scheduled(now);
         let limits = ArcSwap::from_pointee(limits::Limits::new(Arc::new(policy), scheduled, None, &make));
         Ok(Self {
             limits,
@@ -163,7 +164,8 @@ impl<C: Clock + Clone> Throttle<C> {
         })
     }
 
-    /// Replaces the policy at once. Limits whose numbers stay the same keep their state; the others start full.
+    /// Replaces the policy at once. Limits whose numbers stay the same keep their state; in the others everybody has what
+    /// they had left, up to the new burst.
     ///
     /// # Errors
     /// [`Error::Policy`] when it breaks its rules; then nothing changes.
@@ -177,7 +179,7 @@ impl<C: Clock + Clone> Throttle<C> {
     /// Lets what the policy has scheduled begin and end. Returns the names of what holds now, if that has changed.
     pub fn keep_time(&self, now: Timestamp) -> Option<Vec<String>> {
         let limits = self.limits.load();
-        if in_force(&limits.policy, now) == limits.scheduled {
+        if limits.policy.scheduled(now) == limits.scheduled {
             return None;
         }
         // Of whatever policy is in force when it is replaced: another may be set at the same moment.
@@ -185,7 +187,7 @@ impl<C: Clock + Clone> Throttle<C> {
         Some(self.scheduled())
     }
 
-    /// The policy in force.
+    /// The policy that was set.
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.limits.load().policy)
     }
@@ -196,6 +198,11 @@ impl<C: Clock + Clone> Throttle<C> {
         let entries = limits.scheduled.iter().filter_map(|index| limits.policy.schedule.get(*index));
         entries.map(|entry| entry.name.clone()).collect()
     }
+    /// What holds now: the policy that was set, with what its schedule puts in its place at this time of the day.
+    pub fn in_force(&self) -> Arc<Policy> {
+        Arc::clone(&self.limits.load().in_force)
+    }
+
 
     /// How many requests were measured since the start, whatever became of them.
     pub fn asked(&self) -> u64 {
@@ -214,7 +221,7 @@ impl<C: Clock + Clone> Throttle<C> {
         let make = Make { clock: &self.clock, metrics: &self.metrics, share: &self.share, hash: &hash };
         self.limits.rcu(|before| {
             let policy = policy(before);
-            let scheduled = in_force(&policy, now);
+            let scheduled = policy.scheduled(now);
             limits::Limits::new(policy, scheduled, Some(before), &make)
         });
     }
@@ -267,12 +274,6 @@ impl<C: Clock + Clone> Throttle<C> {
             limit.sweep();
         }
     }
-}
-
-/// Which entries of a policy's schedule hold at a moment.
-fn in_force(policy: &Policy, now: Timestamp) -> Vec<usize> {
-    let holds = policy.schedule.iter().enumerate().filter(|(_, entry)| entry.holds(now));
-    holds.map(|(index, _)| index).collect()
 }
 
 fn nanos(duration: Duration) -> u64 {

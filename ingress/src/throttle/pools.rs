@@ -5,8 +5,8 @@ use std::sync::Arc;
 use governor::clock::Clock;
 
 use super::Throttled;
-use super::limits::{Keyed, Make, Plan};
-use super::policy::{Kind, Lane, Rate};
+use super::limits::{Keyed, Make};
+use super::policy::{Kind, Lane, Policy, Rate};
 
 /// The key of a pool, which has only one.
 const ONLY: u64 = 0;
@@ -20,14 +20,23 @@ pub(super) struct Pools<C: Clock> {
 }
 
 impl<C: Clock + Clone> Pools<C> {
-    /// The pools of a plan; those of `before` where their numbers are the same.
-    pub(super) fn new(plan: &Plan<'_>, before: Option<&Self>, make: &Make<'_, C>) -> Option<Self> {
-        let whole = plan.limits.global?;
-        let lanes = &plan.policy.lanes;
+    /// The pools of a policy: those of `before` where their numbers are the same, else with what those have left. A lane that
+    /// is new among them begins empty: what it would have was given to everybody.
+    pub(super) fn new(policy: &Policy, before: Option<&Self>, make: &Make<'_, C>) -> Option<Self> {
+        let whole = policy.limits.global?;
+        let lanes = &policy.lanes;
         let kept: f64 = lanes.iter().map(|lane| lane.share).sum();
-        let pool = |rate: Rate, old: Option<&Arc<Keyed<C>>>| match old.filter(|old| old.rate == rate) {
-            Some(same) => Some(Arc::clone(same)),
-            None => Keyed::new(Kind::Global, rate, 1, make),
+        let pool = |rate: Rate, old: Option<&Arc<Keyed<C>>>| {
+            if let Some(same) = old.filter(|old| old.rate == rate) {
+                return Some(Arc::clone(same));
+            }
+            let pool = Keyed::new(Kind::Global, rate, 1, &[], make)?;
+            match old {
+                Some(old) => pool.take_over(ONLY, old),
+                None if before.is_some() => pool.empty(ONLY),
+                None => {}
+            }
+            Some(pool)
         };
         let common = pool(whole.part(1.0 - kept), before.map(|before| &before.common))?;
         let lane = |lane: &Lane| {

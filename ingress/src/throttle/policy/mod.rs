@@ -48,7 +48,7 @@ pub struct Policy {
     /// Shares of the global limit that are kept for members.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<Lane>,
-    /// Other limits at some times of the day. Where several hold at once, the last one wins.
+    /// Other limits, lanes and bounds at some times of the day. Where several hold at once, the last one wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<Scheduled>,
 }
@@ -128,6 +128,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether nothing is limited.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The limit of a kind.
     #[must_use]
     pub const fn get(&self, kind: Kind) -> Option<Rate> {
@@ -247,6 +252,13 @@ impl Policy {
             lanes: Vec::new(),
             schedule: Vec::new(),
         }
+    }
+
+    /// Whether a part of the global limit is kept for members, at some time of the day at least.
+    #[must_use]
+    pub fn has_lanes(&self) -> bool {
+        let scheduled = self.schedule.iter().filter_map(|entry| entry.lanes.as_ref());
+        std::iter::once(&self.lanes).chain(scheduled).any(|lanes| !lanes.is_empty())
     }
 
     /// Reads a TOML document and validates it.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use jiff::tz::TimeZone;
 
-use super::{Exception, Kind, Limits, Policy, Rate, Suspicion};
+use super::{Exception, Kind, Lane, Limits, Policy, Rate, Shed, Suspicion};
 
 /// The lowest and highest rate of a limit, in requests a second.
 pub const RATE_PER_S: RangeInclusive<f64> = 0.001..=1_000_000.0;
@@ -66,14 +66,13 @@ impl Policy {
         too_many("frozen", self.frozen.len(), ENTRIES_MAX, &mut problems);
         self.phases(&mut problems);
         self.exceptions(&mut problems);
-        self.lanes(&mut problems);
+        lanes("lanes", &self.lanes, self.limits.global.is_some(), &mut problems);
         self.schedule(&mut problems);
-        if let Some(shed) = self.shed {
-            outside("shed.wait_max_ms", shed.wait_max_ms, &WAIT_MS, "milliseconds", &mut problems);
-            outside("shed.undecided_max", shed.undecided_max, &UNDECIDED, "intents", &mut problems);
+        if let Some(of) = self.shed {
+            shed("shed", of, &mut problems);
         }
         if let Some(suspicion) = &self.suspicion {
-            suspicious(suspicion, &mut problems);
+            suspicious("suspicion", suspicion, &mut problems);
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -111,40 +110,26 @@ impl Policy {
         }
     }
 
-    fn lanes(&self, problems: &mut Vec<String>) {
-        too_many("lanes", self.lanes.len(), LANES_MAX, problems);
-        if !self.lanes.is_empty() && self.limits.global.is_none() {
-            problems.push("lanes share the global limit, and there is none; set limits.global".to_owned());
-        }
-        let mut levels = HashSet::new();
-        for (index, lane) in self.lanes.iter().enumerate() {
-            let at = format!("lanes[{index}]");
-            name(&format!("{at}.name"), &lane.name, problems);
-            if lane.levels.is_empty() {
-                problems.push(format!("{at}.levels is empty; name the member levels that the lane is for"));
-            }
-            for level in &lane.levels {
-                name(&format!("{at}.levels"), level, problems);
-                if !levels.insert(level) {
-                    problems.push(format!("{at}.levels has {level:?}, which is in a lane already"));
-                }
-            }
-            if !(LANE_SHARE_MIN..=LANES_SHARE_MAX).contains(&lane.share) {
-                problems.push(format!("{at}.share is {}; set {LANE_SHARE_MIN} to {LANES_SHARE_MAX}", lane.share));
-            }
-        }
-        let share: f64 = self.lanes.iter().map(|lane| lane.share).sum();
-        if share > LANES_SHARE_MAX {
-            problems.push(format!("the lanes keep {share} of the global limit; leave at least half to everybody"));
-        }
-    }
-
     fn schedule(&self, problems: &mut Vec<String>) {
         too_many("schedule", self.schedule.len(), ENTRIES_MAX, problems);
         for (index, entry) in self.schedule.iter().enumerate() {
             let at = format!("schedule[{index}]");
             name(&format!("{at}.name"), &entry.name, problems);
             limits(&format!("{at}.limits"), &entry.limits, problems);
+            if let Some(of) = &entry.lanes {
+                let has_global = self.limits.global.or(entry.limits.global).is_some();
+                lanes(&format!("{at}.lanes"), of, has_global, problems);
+            }
+            if let Some(of) = entry.shed {
+                shed(&format!("{at}.shed"), of, problems);
+            }
+            if let Some(of) = &entry.suspicion {
+                suspicious(&format!("{at}.suspicion"), of, problems);
+            }
+            if entry.limits.is_empty() && entry.lanes.is_none() && entry.shed.is_none() && entry.suspicion.is_none() {
+                problems
+                    .push(format!("{at} changes nothing; give it limits, lanes, shed or suspicion, or leave it out"));
+            }
             if entry.from == entry.to {
                 problems.push(format!("{at} ends when it begins, at {}; set another `to`", entry.to));
             }
@@ -155,6 +140,34 @@ impl Policy {
                 ));
             }
         }
+    }
+}
+
+fn lanes(at: &str, lanes: &[Lane], has_global: bool, problems: &mut Vec<String>) {
+    too_many(at, lanes.len(), LANES_MAX, problems);
+    if !lanes.is_empty() && !has_global {
+        problems.push(format!("{at} share the global limit, and there is none; set limits.global"));
+    }
+    let mut levels = HashSet::new();
+    for (index, lane) in lanes.iter().enumerate() {
+        let at = format!("{at}[{index}]");
+        name(&format!("{at}.name"), &lane.name, problems);
+        if lane.levels.is_empty() {
+            problems.push(format!("{at}.levels is empty; name the member levels that the lane is for"));
+        }
+        for level in &lane.levels {
+            name(&format!("{at}.levels"), level, problems);
+            if !levels.insert(level) {
+                problems.push(format!("{at}.levels has {level:?}, which is in a lane already"));
+            }
+        }
+        if !(LANE_SHARE_MIN..=LANES_SHARE_MAX).contains(&lane.share) {
+            problems.push(format!("{at}.share is {}; set {LANE_SHARE_MIN} to {LANES_SHARE_MAX}", lane.share));
+        }
+    }
+    let share: f64 = lanes.iter().map(|lane| lane.share).sum();
+    if share > LANES_SHARE_MAX {
+        problems.push(format!("the {at} keep {share} of the global limit; leave at least half to everybody"));
     }
 }
 
@@ -193,21 +206,25 @@ fn too_many(at: &str, count: usize, most: usize, problems: &mut Vec<String>) {
     }
 }
 
-fn suspicious(policy: &Suspicion, problems: &mut Vec<String>) {
+fn shed(at: &str, of: Shed, problems: &mut Vec<String>) {
+    outside(&format!("{at}.wait_max_ms"), of.wait_max_ms, &WAIT_MS, "milliseconds", problems);
+    outside(&format!("{at}.undecided_max"), of.undecided_max, &UNDECIDED, "intents", problems);
+}
+
+fn suspicious(at: &str, policy: &Suspicion, problems: &mut Vec<String>) {
     let work = &policy.work;
-    outside("suspicion.half_life_s", policy.half_life_s, &HALF_LIFE_S, "seconds", problems);
-    outside("suspicion.challenge_score", policy.challenge_score, &CHALLENGE_SCORE, "points", problems);
-    outside("suspicion.keys_max", policy.keys_max, &SUSPICION_KEYS, "keys", problems);
-    outside("suspicion.work.bits_min", work.bits_min, &BITS, "bits", problems);
-    outside("suspicion.work.bits_max", work.bits_max, &BITS, "bits", problems);
-    outside("suspicion.work.valid_s", work.valid_s, &VALID_S, "seconds", problems);
+    outside(&format!("{at}.half_life_s"), policy.half_life_s, &HALF_LIFE_S, "seconds", problems);
+    outside(&format!("{at}.challenge_score"), policy.challenge_score, &CHALLENGE_SCORE, "points", problems);
+    outside(&format!("{at}.keys_max"), policy.keys_max, &SUSPICION_KEYS, "keys", problems);
+    outside(&format!("{at}.work.bits_min"), work.bits_min, &BITS, "bits", problems);
+    outside(&format!("{at}.work.bits_max"), work.bits_max, &BITS, "bits", problems);
+    outside(&format!("{at}.work.valid_s"), work.valid_s, &VALID_S, "seconds", problems);
     if work.bits_min > work.bits_max {
-        problems
-            .push(format!("suspicion.work.bits_min is {}, above bits_max, {}; lower it", work.bits_min, work.bits_max));
+        problems.push(format!("{at}.work.bits_min is {}, above bits_max, {}; lower it", work.bits_min, work.bits_max));
     }
     for (name, weight) in policy.weights() {
-        outside(&format!("suspicion.{name}.tolerated"), weight.tolerated, &TOLERATED, "of them", problems);
-        outside(&format!("suspicion.{name}.weight"), weight.weight, &WEIGHT, "points", problems);
+        outside(&format!("{at}.{name}.tolerated"), weight.tolerated, &TOLERATED, "of them", problems);
+        outside(&format!("{at}.{name}.weight"), weight.weight, &WEIGHT, "points", problems);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Limits by the time of the day.
+//! What holds by the time of the day.
 
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
@@ -6,7 +6,7 @@ use orderly_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Limits;
+use super::{Lane, Limits, Policy, Shed, Suspicion};
 
 /// A day of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -43,7 +43,8 @@ impl From<Weekday> for Day {
     }
 }
 
-/// Limits that hold at some time of the day, in place of the others of their kind.
+/// What holds at some time of the day. Each limit of it holds in place of the one of its kind, and each of the other sections
+/// in place of the whole section of its name; what it leaves out stays as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scheduled {
@@ -61,8 +62,38 @@ pub struct Scheduled {
     /// The time zone of the hospital, by its IANA name.
     #[schema(example = "Asia/Shanghai")]
     pub timezone: String,
-    /// What holds meanwhile.
+    /// The limits meanwhile.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// All lanes meanwhile; an empty list closes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<Vec<Lane>>,
+    /// When to turn intents away meanwhile because the line is too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shed: Option<Shed>,
+    /// When somebody is suspicious meanwhile, and how hard they are challenged then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspicion: Option<Suspicion>,
+}
+
+impl Policy {
+    /// Which entries of the schedule hold at a moment.
+    pub(in crate::throttle) fn scheduled(&self, now: Timestamp) -> Vec<usize> {
+        let holds = self.schedule.iter().enumerate().filter(|(_, entry)| entry.holds(now));
+        holds.map(|(index, _)| index).collect()
+    }
+
+    /// What the policy amounts to while these entries of its schedule hold: the last one that says something wins.
+    pub(in crate::throttle) fn during(&self, scheduled: &[usize]) -> Self {
+        let mut policy = self.clone();
+        for entry in scheduled.iter().filter_map(|index| self.schedule.get(*index)) {
+            policy.limits = policy.limits.overlaid(&entry.limits);
+            policy.lanes = entry.lanes.clone().unwrap_or(policy.lanes);
+            policy.shed = entry.shed.or(policy.shed);
+            policy.suspicion = entry.suspicion.clone().or(policy.suspicion);
+        }
+        policy
+    }
 }
 
 impl Scheduled {

@@ -1,3 +1,8 @@
+mod documents;
+mod rehearsal;
+mod schedule;
+mod swaps;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use governor::clock::FakeRelativeClock;
@@ -46,7 +51,7 @@ impl Bench {
     }
 
     fn request(&self, arrival: &Arrival) -> Result<Admitted, Throttled> {
-        self.throttle.check(rehearsal::subject(arrival, arrival.at))
+        self.throttle.check(super::rehearsal::subject(arrival, arrival.at))
     }
 
     fn patient(&self, patient: &str) -> Result<Admitted, Throttled> {
@@ -137,32 +142,6 @@ fn an_ipv6_client_has_one_allowance_for_its_network() {
 }
 
 #[test]
-fn a_swap_keeps_what_it_does_not_change() {
-    let mut policy = only("patient", rate(0.001, 1));
-    policy.limits.global = rate(0.001, 2);
-    let bench = Bench::new(policy.clone());
-    bench.patient("ann").expect("the first");
-
-    policy.limits.global = None;
-    bench.throttle.swap(policy.clone(), NOW).expect("valid");
-    assert_eq!(bench.patient("ann").expect_err("the patient's limit is as it was").limit, Kind::Patient);
-    assert_eq!(*bench.throttle.policy(), policy);
-
-    policy.limits.patient = rate(0.001, 3);
-    bench.throttle.swap(policy.clone(), NOW).expect("valid");
-    for _ in 0..3 {
-        bench.patient("ann").expect("the new limit starts full");
-    }
-    assert_eq!(bench.metric(crate::metrics::THROTTLE_KEYS, "patient"), 1.0);
-
-    policy.limits.patient = rate(f64::NAN, 0);
-    let refused = bench.throttle.swap(policy, NOW).expect_err("not a rate").to_string();
-    assert!(refused.contains("limits.patient.rate_per_s") && refused.contains("limits.patient.burst"), "{refused}");
-    assert_eq!(bench.throttle.policy().limits.patient, rate(0.001, 3));
-    bench.patient("ann").expect_err("nothing changed");
-}
-
-#[test]
 fn a_flood_of_keys_is_bounded_and_resets_nobody() {
     let policy = Policy { keys_max: 100, ..only("patient", rate(0.1, 1)) };
     let bench = Bench::new(policy);
@@ -203,24 +182,6 @@ fn a_key_takes_its_debt_along_when_it_gets_an_allowance_of_its_own() {
 }
 
 #[test]
-fn documents_round_trip_and_mistakes_are_named() {
-    let policy = Policy::default();
-    policy.validate().expect("the default is valid");
-    let text = toml::to_string(&policy).expect("serializable");
-    assert_eq!(Policy::from_toml(&text).expect("valid"), policy);
-    let text = serde_json::to_string(&policy).expect("serializable");
-    assert_eq!(Policy::from_json(&text).expect("valid"), policy);
-
-    let wrong = |document: &str| Policy::from_toml(document).expect_err("refused").join("\n");
-    assert!(wrong("[limits]\npatiant = {rate_per_s = 1, burst = 1}").contains("unknown field `patiant`"));
-    assert!(wrong("[limits]\npatient = {rate_per_s = 0, burst = 1}").contains("limits.patient.rate_per_s is 0"));
-    assert!(wrong("[limits]\npatient = {rate_per_s = 1, burst = 0}").contains("limits.patient.burst is 0"));
-    assert!(wrong("keys_max = 0\n[limits]").contains("keys_max is 0"));
-    assert!(wrong("").contains("missing field `limits`"));
-    assert_eq!(Policy::from_json(r#"{"limits":{}}"#).expect("valid").limits, Limits::default());
-}
-
-#[test]
 fn a_session_has_other_limits_before_and_soon_after_its_release() {
     let mut policy = only("doctor", rate(0.001, 10));
     policy.phases.rush_s = 60;
@@ -248,66 +209,6 @@ fn phases_of_the_same_numbers_share_what_was_drawn() {
         bench.request(&Arrival { at, ..arrival(HOME, "ann", "li") }).expect("three in all");
     }
     bench.patient("ann").expect_err("used up in every phase");
-}
-
-#[test]
-fn one_doctor_can_be_tightened_and_loosened_while_requests_pass() {
-    let mut policy = only("doctor", rate(0.001, 3));
-    let bench = Bench::new(policy.clone());
-    bench.ask(HOME, "ann", "li").expect("within the burst");
-    bench.ask(HOME, "ann", "wang").expect("within the burst");
-    policy.exceptions = vec![Exception { limit: Kind::Doctor, key: "li".into(), rate_per_s: 0.001, burst: 1 }];
-    bench.throttle.swap(policy.clone(), NOW).expect("valid");
-    bench.ask(HOME, "ann", "li").expect("the exception starts full");
-    let throttled = bench.ask(HOME, "ann", "li").expect_err("beyond the exception");
-    assert_eq!((throttled.limit, throttled.burst), (Kind::Doctor, 1));
-    policy.exceptions.push(Exception { limit: Kind::Patient, key: "bob".into(), rate_per_s: 0.001, burst: 1 });
-    bench.throttle.swap(policy.clone(), NOW).expect("valid");
-    bench.ask(HOME, "ann", "li").expect_err("an exception keeps its state when others come");
-    bench.ask(HOME, "bob", "wang").expect("bob's only one");
-    assert_eq!(bench.ask(HOME, "bob", "wang").expect_err("bob alone is limited").limit, Kind::Patient);
-    bench.ask(HOME, "ann", "wang").expect("the other doctor's last: what bob was refused cost nothing");
-    policy.exceptions.clear();
-    bench.throttle.swap(policy, NOW).expect("valid");
-    bench.ask(HOME, "ann", "li").expect("two are left of the limit that holds for all");
-}
-
-#[test]
-fn a_schedule_holds_at_its_time_in_its_zone() {
-    let mut policy = only("doctor", rate(0.001, 5));
-    let entry = |name: &str, from: &str, to: &str, days: Vec<Day>, burst: u32| Scheduled {
-        name: name.into(),
-        days,
-        from: from.parse().expect("a time"),
-        to: to.parse().expect("a time"),
-        timezone: "Asia/Shanghai".into(),
-        limits: Limits { doctor: rate(0.001, burst), ..Limits::default() },
-    };
-    policy.schedule = vec![
-        entry("rush", "07:55", "08:10", vec![Day::Mon], 1),
-        entry("night", "22:00", "06:00", Vec::new(), 2),
-        entry("sunday night", "23:00", "01:00", vec![Day::Sun], 3),
-    ];
-    policy.validate().expect("valid");
-    let bench = Bench::new(policy);
-    let minutes = |minutes: i64| Timestamp::from_millis(NOW.as_millis() + minutes * 60_000);
-    assert_eq!(bench.throttle.scheduled(), ["rush"], "it is Monday, eight o'clock");
-    bench.patient("ann").expect("the only one");
-    bench.patient("ann").expect_err("scheduled");
-    assert_eq!(bench.throttle.keep_time(minutes(9)), None, "nothing has changed");
-    assert_eq!(bench.throttle.keep_time(minutes(10)), Some(Vec::new()));
-    bench.patient("ann").expect("as on any other minute");
-    let holds = |at| {
-        bench.throttle.keep_time(minutes(at));
-        bench.throttle.scheduled()
-    };
-    let (hour, day) = (60, 24 * 60);
-    assert_eq!(holds(14 * hour), ["night"]);
-    assert_eq!(holds(22 * hour - 1), ["night"], "until six in the morning");
-    assert_eq!(holds(22 * hour), [""; 0]);
-    assert_eq!(holds(day), [""; 0], "on Tuesday there is no rush");
-    assert_eq!(holds(6 * day + 15 * hour), ["night", "sunday night"]);
-    assert_eq!(holds(6 * day + 16 * hour + 30), ["night", "sunday night"], "half past midnight, begun on Sunday");
 }
 
 #[test]
@@ -350,68 +251,6 @@ fn a_share_of_the_limit_is_that_much_of_it() {
         bench.clock.advance(Duration::from_secs(10));
         assert!(admitted("ann") > 0, "{useless}");
     }
-}
-
-#[test]
-fn mistakes_in_every_part_are_named() {
-    let wrong = |document: &str| {
-        let document = format!("[limits]\nglobal = {{rate_per_s = 10, burst = 10}}\n{document}");
-        Policy::from_toml(&document).expect_err("refused").join("\n")
-    };
-    assert!(wrong("[phases.rush]\nglobal = {rate_per_s = 1, burst = 1}").contains("phases.rush.global is set"));
-    assert!(wrong("[phases.after]\ndoctor = {rate_per_s = 1, burst = 0}").contains("phases.after.doctor.burst is 0"));
-    let exception =
-        |limit: &str| wrong(&format!("[[exceptions]]\nlimit = \"{limit}\"\nkey = \"x\"\nrate_per_s = 1\nburst = 1"));
-    assert!(exception("global").contains("exceptions[0].limit is global"));
-    assert!(exception("docter").contains("unknown variant `docter`"));
-    assert!(wrong("[[lanes]]\nname = \"a\"\nlevels = [\"x\", \"x\"]\nshare = 0.9").contains("lanes[0].share is 0.9"));
-    assert!(wrong("[[lanes]]\nname = \"a\"\nlevels = []\nshare = 0.1").contains("lanes[0].levels is empty"));
-    let scheduled = |from: &str, to: &str, zone: &str| {
-        wrong(&format!(
-            "[[schedule]]\nname = \"a\"\nfrom = \"{from}\"\nto = \"{to}\"\ntimezone = \"{zone}\"\nlimits = {{}}"
-        ))
-    };
-    assert!(scheduled("08:00", "08:00", "Asia/Shanghai").contains("ends when it begins"));
-    assert!(scheduled("08:00", "09:00", "Asia/Shangai").contains("schedule[0].timezone \"Asia/Shangai\" is not known"));
-    assert!(wrong("[shed]\nwait_max_ms = 0\nundecided_max = 1").contains("shed.wait_max_ms is 0"));
-}
-
-#[test]
-fn a_rehearsal_tells_who_would_have_been_throttled() {
-    let mut policy = only("patient", rate(1.0, 1));
-    policy.limits.doctor = rate(2.0, 3);
-    policy.schedule = vec![Scheduled {
-        name: "closing".into(),
-        days: Vec::new(),
-        from: "08:01".parse().expect("a time"),
-        to: "08:02".parse().expect("a time"),
-        timezone: "Asia/Shanghai".into(),
-        limits: Limits { doctor: rate(0.001, 1), ..Limits::default() },
-    }];
-    let at = |ms: i64, patient: &str| Arrival {
-        at: Timestamp::from_millis(NOW.as_millis() + ms),
-        address: None,
-        ..arrival(HOME, patient, "li")
-    };
-    let arrivals: Vec<_> = [
-        at(0, "ann"),
-        at(0, "ann"),
-        at(0, "bob"),
-        at(0, "eve"),
-        at(0, "dan"),
-        at(0, "fay"),
-        at(1_000, "ann"),
-        at(1_000, "dan"),
-        at(60_000, "ann"),
-        at(60_000, "bob"),
-    ]
-    .into();
-    let rehearsal = rehearse(&policy, &arrivals).expect("valid");
-    let refused = |requests, patients, retry_after_max_ms| Refused { requests, patients, retry_after_max_ms };
-    assert_eq!((rehearsal.arrived, rehearsal.admitted), (10, 6));
-    assert_eq!(rehearsal.refused[&Kind::Patient], refused(1, 1, 1_000));
-    assert_eq!(rehearsal.refused[&Kind::Doctor], refused(3, 3, 1_000_000));
-    assert_eq!(rehearse(&policy, &[]).expect("valid"), Rehearsal::default());
 }
 
 #[test]
