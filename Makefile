@@ -14,8 +14,12 @@ DATA ?= .dev/run
 # How long `make faults` goes on; HOURS=n for long ones. SEED draws the same faults again.
 MINUTES ?= $(if $(HOURS),$(shell echo $$(($(HOURS) * 60))),10)
 SEED ?= 1
-# Where `make bench-compare` and `make bench-full` write their report.
+# Where `make bench-compare`, `make bench-limits` and `make bench-full` write their reports.
 OUT ?= docs/bench
+# STRICT=1 ends them with an error when a goal is missed; the reports are written either way.
+STRICT ?=
+# Tickets to which `make bench-full` lets a log grow; 10000000 take a quarter of an hour more.
+TICKETS ?= 1000000
 # How many seeds `make sim` adds to docs/reliability/ledger.md; without it, it runs the first 2,500 and writes nothing.
 SEEDS ?=
 # How long `make fuzz` runs each target.
@@ -83,12 +87,12 @@ bench: bench-compare bench-limits ## compare with what people build (quick), the
 
 bench-compare: build ## the same load on Orderly and on six baselines, into docs/bench (OUT): under 10 minutes
 	@bash -c 'set -e; source bench/install.sh; need_servers'
-	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --quick --out $(OUT)
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --quick $(if $(STRICT),--strict) --out $(OUT)
 
 bench-limits: build ## every path beside what the machine can do, as ratios from one run: about 10 minutes
 	@bash -c 'set -e; source bench/install.sh; need_servers'
 	@mkdir -p $(OUT)
-	@bash -c 'set -o pipefail; "$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits --json $(OUT)/limits.json | tee $(OUT)/limits.txt'
+	@bash -c 'set -o pipefail; "$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits $(if $(STRICT),--strict) --json $(OUT)/limits.json | tee $(OUT)/limits.txt'
 
 bench-micro: ## time the small steps that every booking takes, with criterion
 	cargo bench -p orderly-bench
@@ -102,10 +106,13 @@ bench-flame: build ## where the processor is while bookings are accepted and dec
 	@bash -c 'set -e; source bench/install.sh; need perf linux-perf; need_inferno; \
 	  "$${CARGO_TARGET_DIR:-target}/release/orderly-bench" flame --out $(OUT) --inferno "$$inferno"'
 
-bench-full: build ## every load in full, and all limits: more than an hour
+bench-full: build ## every load in full, all limits and flame graphs: two hours (TICKETS=10000000, STRICT=1)
 	@bash -c 'set -e; source bench/install.sh; need_servers'
-	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --full --out $(OUT)
-	@$(MAKE) bench-limits OUT=$(OUT)
+	@status=0; \
+	"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --full --tickets $(TICKETS) $(if $(STRICT),--strict) --out $(OUT) || status=1; \
+	$(MAKE) bench-limits OUT=$(OUT) STRICT=$(STRICT) || status=1; \
+	$(MAKE) bench-flame OUT=$(OUT) || status=1; \
+	exit $$status
 
 clean-data: down ## remove the data of former runs
 	rm -rf .dev

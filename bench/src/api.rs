@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use jiff::civil::Date;
 use orderly_domain::{Timestamp, work};
@@ -213,7 +213,7 @@ impl Api {
     /// When there is no answer.
     pub async fn events(&self, bearer: &HeaderValue, ticket: &str) -> Result<Option<Stream>, Error> {
         let request = authorised(Method::GET, &format!("/v1/tickets/{ticket}/events"), bearer, Bytes::new())?;
-        self.client.stream(request).await
+        self.client.stream(request.map(Full::new)).await
     }
 
     /// All sessions of today and later, of whatever state.
@@ -332,18 +332,17 @@ fn prefer(wait: Duration) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(&format!("wait={}", wait.as_secs())).map_err(|error| Error::Broken(error.into()))
 }
 
-fn plain(path: &str) -> Result<Request<Full<Bytes>>, Error> {
-    Request::get(path).body(Full::default()).map_err(|error| Error::Broken(error.into()))
+fn plain(path: &str) -> Result<Request<Bytes>, Error> {
+    Request::get(path).body(Bytes::new()).map_err(|error| Error::Broken(error.into()))
 }
 
-fn json(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
-    let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, JSON).body(Full::new(body));
+fn json(method: Method, path: &str, body: Bytes) -> Result<Request<Bytes>, Error> {
+    let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, JSON).body(body);
     request.map_err(|error| Error::Broken(error.into()))
 }
 
-fn authorised(method: Method, path: &str, bearer: &HeaderValue, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
-    let request =
-        Request::builder().method(method).uri(path).header(AUTHORIZATION, bearer.clone()).body(Full::new(body));
+fn authorised(method: Method, path: &str, bearer: &HeaderValue, body: Bytes) -> Result<Request<Bytes>, Error> {
+    let request = Request::builder().method(method).uri(path).header(AUTHORIZATION, bearer.clone()).body(body);
     request.map_err(|error| Error::Broken(error.into()))
 }
 
@@ -366,7 +365,7 @@ pub(crate) fn pause(answer: &Answer) -> Duration {
         retry_after_ms: u64,
     }
     let exact = serde_json::from_slice(&answer.body).ok().map(|problem: Problem| problem.retry_after_ms);
-    let header = || answer.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs);
+    let header = || answer.header("retry-after")?.parse().ok().map(Duration::from_secs);
     exact.map(Duration::from_millis).or_else(header).unwrap_or(PAUSE_UNKNOWN).min(PAUSE_MAX)
 }
 
@@ -387,8 +386,6 @@ fn metric(text: &str, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::HeaderMap;
-
     use super::*;
 
     #[test]
@@ -401,14 +398,10 @@ mod tests {
 
     #[test]
     fn a_pause_is_what_the_answer_says_within_bounds() {
-        let of = |header: Option<&'static str>, body: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.extend(header.map(|value| (RETRY_AFTER, HeaderValue::from_static(value))));
-            pause(&Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Bytes::from_static(body.as_bytes()) })
-        };
-        assert_eq!(of(None, ""), PAUSE_UNKNOWN);
-        assert_eq!(of(Some("2"), "{}"), Duration::from_secs(2));
-        assert_eq!(of(Some("2"), r#"{"retry_after_ms":1200}"#), Duration::from_millis(1_200));
-        assert_eq!(of(Some("86400"), ""), PAUSE_MAX);
+        let of = |header, body| pause(&Answer::of(StatusCode::TOO_MANY_REQUESTS, header, body));
+        assert_eq!(of("", ""), PAUSE_UNKNOWN);
+        assert_eq!(of("Retry-After: 2\r\n", "{}"), Duration::from_secs(2));
+        assert_eq!(of("Retry-After: 2\r\n", r#"{"retry_after_ms":1200}"#), Duration::from_millis(1_200));
+        assert_eq!(of("Retry-After: 86400\r\n", ""), PAUSE_MAX);
     }
 }

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The longest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub use crate::wire::Answer;
+use crate::wire::Connection;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -40,17 +40,6 @@ pub enum Error {
     Timeout(Duration),
 }
 
-/// What a server answered.
-#[derive(Debug)]
-pub struct Answer {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its whole body.
-    pub body: Bytes,
-}
-
 type Sender = SendRequest<Full<Bytes>>;
 
 /// A client of one service: of a server, or of several that answer alike.
@@ -60,11 +49,10 @@ pub struct Client {
     authorities: Vec<String>,
     /// Connections that were opened; each goes to the next server.
     opened: AtomicUsize,
-    host: HeaderValue,
     timeout: Duration,
     permits: Arc<Semaphore>,
     /// Connections that wait for a request; at most as many as there are permits.
-    idle: Mutex<Vec<Sender>>,
+    idle: Mutex<Vec<Connection>>,
 }
 
 impl Client {
@@ -73,10 +61,8 @@ impl Client {
     /// # Errors
     /// [`Error::Url`] when a URL is not `http://HOST:PORT`.
     pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Self, Error> {
-        let authorities: Vec<_> = url.split(',').map(authority).collect::<Result<_, _>>()?;
         Ok(Self {
-            host: HeaderValue::from_str(&authorities[0]).map_err(|_| Error::Url(url.to_owned()))?,
-            authorities,
+            authorities: url.split(',').map(authority).collect::<Result<_, _>>()?,
             opened: AtomicUsize::new(0),
             timeout,
             permits: Arc::new(Semaphore::new(connections)),
@@ -88,62 +74,51 @@ impl Client {
     ///
     /// # Errors
     /// All but [`Error::Url`].
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, Error> {
         let _permit = self.permits.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
-        tokio::time::timeout(self.timeout, self.exchange(request)).await.map_err(|_| Error::Timeout(self.timeout))?
+        tokio::time::timeout(self.timeout, self.exchange(&request)).await.map_err(|_| Error::Timeout(self.timeout))?
     }
 
     /// Opens a stream on a connection of its own; `None` when all connections are in use.
     ///
     /// # Errors
     /// All but [`Error::Url`].
-    pub async fn stream(&self, request: Request<Full<Bytes>>) -> Result<Option<Stream>, Error> {
+    pub async fn stream(&self, mut request: Request<Full<Bytes>>) -> Result<Option<Stream>, Error> {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Ok(None) };
+        let host = HeaderValue::from_str(self.host()).map_err(|error| Error::Broken(error.into()))?;
+        request.headers_mut().insert(HOST, host);
         let open = async {
-            let mut sender = self.connect().await?;
-            let response =
-                sender.send_request(self.addressed(request)).await.map_err(|error| Error::Broken(error.into()))?;
+            let broken = |error: hyper::Error| Error::Broken(error.into());
+            let socket = TokioIo::new(self.connect().await?);
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(socket).await.map_err(broken)?;
+            // It ends when the sender is dropped or the server closes; what went wrong is told to the sender.
+            tokio::spawn(connection);
+            let response = sender.send_request(request).await.map_err(broken)?;
             Ok(Some(Stream { response, _sender: sender, _permit: permit }))
         };
         tokio::time::timeout(self.timeout, open).await.map_err(|_| Error::Timeout(self.timeout))?
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
-        let mut request = self.addressed(request);
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let (mut sender, mut kept) = match kept {
-            Some(sender) => (sender, true),
-            None => (self.connect().await?, false),
+    async fn exchange(&self, request: &Request<Bytes>) -> Result<Answer, Error> {
+        // The server may have closed a kept connection; nothing was sent on it then.
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().filter(Connection::is_open);
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => Connection::new(self.connect().await?),
         };
-        let response = loop {
-            match sender.try_send_request(request).await {
-                Ok(response) => break response,
-                // A kept connection may have been closed by the server; what was not sent is safe to send again.
-                Err(mut failed) => match failed.take_message() {
-                    Some(unsent) if kept => {
-                        request = unsent;
-                        sender = self.connect().await?;
-                        kept = false;
-                    }
-                    _ => return Err(Error::Broken(failed.into_error().into())),
-                },
-            }
-        };
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Error::Broken)?.to_bytes();
-        if !sender.is_closed() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        let answer = connection.exchange(self.host(), request).await.map_err(|error| Error::Broken(error.into()))?;
+        if connection.is_open() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(answer)
     }
 
-    fn addressed(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-        request.headers_mut().insert(HOST, self.host.clone());
-        request
+    fn host(&self) -> &str {
+        &self.authorities[0]
     }
 
     /// Connects to the next server, or, when that one is gone, to the one after it.
-    async fn connect(&self) -> Result<Sender, Error> {
+    async fn connect(&self) -> Result<TcpStream, Error> {
         let turn = self.opened.fetch_add(1, Ordering::Relaxed);
         let mut outcome = Err(Error::Url(String::new()));
         for attempt in 0..self.authorities.len() {
@@ -167,16 +142,11 @@ fn authority(url: &str) -> Result<String, Error> {
     Ok(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
 }
 
-async fn connect(authority: &str) -> Result<Sender, Error> {
+async fn connect(authority: &str) -> Result<TcpStream, Error> {
     let refused = |source| Error::Connect { authority: authority.to_owned(), source };
     let socket = TcpStream::connect(authority).await.map_err(refused)?;
     socket.set_nodelay(true).map_err(refused)?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
-        .await
-        .map_err(|error| Error::Broken(error.into()))?;
-    // It ends when the sender is dropped or the server closes; what went wrong is told to the sender.
-    tokio::spawn(connection);
-    Ok(sender)
+    Ok(socket)
 }
 
 /// An answer that goes on: its body is read as it comes.

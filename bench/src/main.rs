@@ -89,9 +89,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Replay { url, options, verdict } => replay(&url, options, &verdict).await?,
         Command::Limits(options) => {
             let report = limits::run(&options).await?;
-            print(&report.to_text())?;
             write_json(options.json.as_deref(), &report)?;
-            true
+            print(&report.to_text())?;
+            report.is_whole() && (!options.strict || report.reached())
         }
         Command::Flame(options) => {
             for path in limits::flame::run(&options).await? {
@@ -102,7 +102,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Compare(options) => {
             let (report, path) = compare::run(&options).await?;
             print(&std::fs::read_to_string(&path)?)?;
-            report.holds()
+            report.holds() && (!options.strict || report.reached())
         }
         Command::Costs(options) => {
             let costs = compare::capacity::measure(&options).await?;

@@ -41,6 +41,13 @@ pub(super) fn usage(roots: &[u32]) -> anyhow::Result<Usage> {
     })
 }
 
+/// The processor time of this process, its children left out: the client's.
+pub(super) fn own_cpu_s() -> anyhow::Result<f64> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
 /// Linux counts for programs in hundredths of a second, whatever its own clock.
 const TICKS_PER_S: f64 = 100.0;
 

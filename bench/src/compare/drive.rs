@@ -227,16 +227,17 @@ pub(super) async fn closed(
     tally
 }
 
-/// Sends each wish when its time has come.
+/// Sends each wish when its time has come, the first one as number `from`.
 pub(super) async fn open(
     target: &Arc<Target>,
+    from: u64,
     wishes: &[Wish],
     arrivals: &[Duration],
     bar: &ProgressBar,
 ) -> anyhow::Result<Tally> {
     let wish = |number: u64| Ok(wishes[usize::try_from(number)?]);
     let length = arrivals.last().copied().unwrap_or_default();
-    play(target, arrivals.iter().copied(), length, 0, wish, false, bar).await
+    play(target, arrivals.iter().copied(), length, from, wish, false, bar).await
 }
 
 /// Sends wishes at a steady rate, the first one as number `from`; with `impatient` each is sent again after 200 ms without an
@@ -289,7 +290,8 @@ async fn play(
 mod tests {
     use orderly_baselines::{Kind, Options, api, systems};
 
-    use super::super::system::{baseline_record, open_baseline};
+    use super::super::record::baseline_record;
+    use super::super::system::open_baseline;
     use super::super::target::Words;
     use super::super::truth::Truth;
     use super::super::workload::{Size, Workload};

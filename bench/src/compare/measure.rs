@@ -7,14 +7,15 @@ use hyper::header::HeaderValue;
 use indicatif::ProgressBar;
 use tokio::time::Instant;
 
-use super::cost::{Watch, usage};
+use super::cost::{Watch, own_cpu_s, usage};
 use super::drive::{Tally, at_rate, closed, open};
-use super::report::{Row, Step};
+use super::report::{Bare, Row, Step};
 use super::system::{Lab, Running, System};
 use super::target::{Target, Words};
 use super::truth::Truth;
 use super::workload::{Plan, Play, Size, Wish, Workload, endless};
 use crate::client::Client;
+use crate::latency::Summary;
 
 /// The longest wait for one answer.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -44,13 +45,16 @@ impl Caller<'_> {
         Ok(Arc::new(Target { client, words, bearers: self.bearers.to_vec(), session_ids }))
     }
 
-    /// What the bare handler answers at most to the requests that Orderly gets, a second.
-    pub(super) async fn bare(&self, plan: &Plan, length: Duration) -> anyhow::Result<f64> {
+    /// What the bare handler answers at most to the requests that Orderly gets.
+    pub(super) async fn bare(&self, plan: &Plan, length: Duration) -> anyhow::Result<Bare> {
         let server = crate::limits::process::bare().await?;
         let target = self.target(&server.url, Words::Accept, plan, self.connections, ANSWER_MAX)?;
-        let tally = closed(&target, self.connections, 0, &wishes(plan, 0, 2_000_000)?, length, self.bar).await;
+        let wishes = wishes(plan, 0, 2_000_000)?;
+        let before = own_cpu_s()?;
+        let tally = closed(&target, self.connections, 0, &wishes, length, self.bar).await;
+        let (seconds, cpu_s) = (tally.took.as_secs_f64(), own_cpu_s()? - before);
         server.kill().await?;
-        Ok(tally.decided() as f64 / tally.took.as_secs_f64())
+        Ok(Bare { per_s: tally.decided() as f64 / seconds, client_busy: cpu_s / seconds })
     }
 
     /// Puts the load on the system, and looks at what came of it.
@@ -62,25 +66,32 @@ impl Caller<'_> {
         plan: &Plan,
         size: Size,
     ) -> anyhow::Result<Row> {
-        let running = lab.system(system).await?;
+        let mut running = lab.system(system).await?;
         running.open(&plan.sessions).await?;
         let target = self.target(running.url(), system.words(), plan, self.connections, ANSWER_MAX)?;
         let before = usage(&running.roots)?;
         let watch = Watch::begin(running.roots.clone());
         let mut row = Row::new(system, workload);
+        let (began, client_before) = (Instant::now(), own_cpu_s()?);
         let tally = match &plan.play {
             Play::Closed => closed(&target, self.connections, 0, &plan.wishes, size.cut(), self.bar).await,
-            Play::Open(arrivals) => open(&target, &plan.wishes, arrivals, self.bar).await?,
+            Play::Open(arrivals) => open(&target, 0, &plan.wishes, arrivals, self.bar).await?,
             Play::Ladder => self.ladder(&running, system, &target, plan, size, &mut row).await?,
             Play::Storm => self.storm(&running, system, &target, plan, size, &mut row).await?,
         };
         let answered = Instant::now();
+        row.client_busy = (own_cpu_s()? - client_before) / (answered - began).as_secs_f64();
         running.settle().await?;
         row.record_complete_s = answered.elapsed().as_secs_f64();
         let after = usage(&running.roots)?;
         row.peak_resident_bytes = watch.end().await?;
         // Its connections must not outlive the server's wish to end.
         drop(target);
+        if system.words() == Words::Wait {
+            running.count_syncs().await?;
+            row.accept =
+                if let Some(accept) = row.accept { Some(accept) } else { self.accepted(&running, plan, size).await? };
+        }
         let ended = running.end(lab).await?;
         row.fill(&tally, after.cpu_s - before.cpu_s, ended.syncs);
         if matches!(plan.play, Play::Open(_)) {
@@ -89,6 +100,24 @@ impl Caller<'_> {
         row.truth = Truth::of(&plan.sessions, &tally.booked, &ended.record);
         row.truth.checker_holds = ended.checker_holds;
         Ok(row)
+    }
+
+    /// How long the 202 takes under the same load, on the same sessions once more: whoever waits for the outcome sees none.
+    async fn accepted(&self, running: &Running, plan: &Plan, size: Size) -> anyhow::Result<Option<Summary>> {
+        if plan.wishes.is_empty() {
+            return Ok(None);
+        }
+        let plan = plan.again();
+        running.open(&plan.sessions).await?;
+        let target = self.target(running.url(), Words::Accept, &plan, self.connections, ANSWER_MAX)?;
+        // Nobody is taken for one of the first, whose keys are numbered from 0.
+        let from = plan.wishes.len() as u64;
+        let tally = match &plan.play {
+            Play::Open(arrivals) => open(&target, from, &plan.wishes, arrivals, self.bar).await?,
+            _ => closed(&target, self.connections, from, &plan.wishes, size.step(), self.bar).await,
+        };
+        running.decide_all().await?;
+        Ok(Some(tally.latencies.summary()))
     }
 
     /// First what it decides at most, then steady shares of that.

@@ -4,9 +4,11 @@ pub mod capacity;
 mod cost;
 mod crash;
 mod drive;
+mod goals;
 mod markdown;
 mod measure;
 mod plots;
+mod record;
 mod report;
 mod scale;
 mod system;
@@ -15,7 +17,7 @@ mod truth;
 mod workload;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -24,21 +26,25 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::api::{Api, Role};
 use crate::client::Client;
-use crate::{machine, replay};
+use crate::limits::servers;
+use crate::machine::Origin;
+use crate::replay;
 pub use drive::Moment;
 use measure::Caller;
-pub use report::{Crash, Report, Row, Step};
+pub use report::{AllKnow, Bare, Crash, Load, Report, Row, Step};
 pub use scale::{Axis, Point};
+use system::Lab;
 pub use system::System;
-use system::{Lab, ask};
 pub use truth::Truth;
 pub use workload::Workload;
 use workload::{PATIENTS, Size};
 
 /// Tokens that are asked for at once.
 const TOKENS_AT_ONCE: usize = 64;
-/// How long the bare handler is driven.
-const BARE: Duration = Duration::from_secs(3);
+/// How long the bare handler is driven before each load that drives systems to their most.
+const BARE: Duration = Duration::from_secs(2);
+/// Tickets to which they grow, unless more are asked for.
+const TICKETS_MAX: u64 = 1_000_000;
 
 /// What is compared, and where the report goes.
 #[derive(Clone, Debug, clap::Args)]
@@ -70,9 +76,12 @@ pub struct Options {
     /// Leave out what an intent costs as sessions and tickets grow
     #[arg(long)]
     pub no_scale: bool,
-    /// Tickets to which they grow [default: 1000000, with --full 10000000]
+    /// Tickets to which they grow; 10000000 take a quarter of an hour
+    #[arg(long, default_value_t = TICKETS_MAX)]
+    pub tickets: u64,
+    /// End with status 1 when a goal is missed too; without it, when a system broke a rule or something could not be measured
     #[arg(long)]
-    pub tickets: Option<u64>,
+    pub strict: bool,
     /// The server's program [default: the `orderly` beside this one]
     #[arg(long, value_name = "PROGRAM")]
     pub orderly: Option<PathBuf>,
@@ -91,34 +100,45 @@ impl Options {
         Ok((beside(&self.orderly, "orderly"), beside(&self.baselines, "orderly-baselines")))
     }
 
-    fn workloads(&self, replay: &replay::Options) -> Vec<Workload> {
-        let has_data = replay.data_file().exists();
+    /// The loads that are wanted, and those of them that cannot be played.
+    fn workloads(&self, replay: &replay::Options) -> (Vec<Workload>, Vec<String>) {
         let wanted = |workload: &Workload| match self.only.as_slice() {
-            [] if !self.full && workload.is_for_full() => false,
-            // Real bookings are no part of the repository.
-            [] => *workload != Workload::Replay || has_data,
+            [] => self.full || !workload.is_for_full(),
             only => only.contains(workload),
         };
-        Workload::ALL.into_iter().filter(wanted).collect()
+        // Real bookings are no part of the repository.
+        let can_be_played = |workload: &Workload| *workload != Workload::Replay || replay.data_file().exists();
+        let (played, left_out): (Vec<_>, Vec<_>) = Workload::ALL.into_iter().filter(wanted).partition(can_be_played);
+        let why = |workload: Workload| {
+            let file = replay.data_file();
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            format!("{}: {name} is not there; name it by --data-file", workload.title())
+        };
+        (played, left_out.into_iter().map(why).collect())
     }
 
-    fn systems(&self) -> Vec<System> {
-        let wanted = |system: &System| self.systems.is_empty() || self.systems.contains(system);
+    /// The systems under a load.
+    fn systems(&self, workload: Workload) -> Vec<System> {
+        let wanted = |system: &System| match self.systems.as_slice() {
+            [] => self.full || !workload.is_for_full_on(*system),
+            systems => systems.contains(system),
+        };
         System::ALL.into_iter().filter(wanted).collect()
     }
 }
 
 /// Compares, and writes the report after each load, so that a run that is ended early has left something. Tells what was
-/// found, and where it lies.
+/// found, and where it lies. What cannot be measured is told in the report, and the rest is measured.
 ///
 /// # Errors
-/// When a system cannot be started or loaded, or the report cannot be written.
+/// When the servers cannot be started, or the report cannot be written.
 pub async fn run(options: &Options) -> anyhow::Result<(Report, PathBuf)> {
+    let started = Instant::now();
     let size = Size { full: options.full };
     let replay = replay::Options { data_file: options.data_file.clone(), ..replay::Options::default() };
-    let (workloads, systems) = (options.workloads(&replay), options.systems());
+    let (workloads, left_out) = options.workloads(&replay);
     let (orderly, baselines) = options.programs()?;
-    let bar = ProgressBar::new((workloads.len() * systems.len()) as u64);
+    let bar = ProgressBar::new(workloads.iter().map(|workload| options.systems(*workload).len() as u64).sum());
     bar.set_style(ProgressStyle::with_template("{elapsed_precise} {bar:20} {pos} of {len} {msg}")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar.set_message("starting PostgreSQL and Redis");
@@ -127,43 +147,53 @@ pub async fn run(options: &Options) -> anyhow::Result<(Report, PathBuf)> {
     let bearers = tokens(&lab).await?;
     let quiet = ProgressBar::hidden();
     let caller = Caller { connections: options.connections, bearers: &bearers, bar: &quiet };
-    bar.set_message("a handler that does nothing");
-    let bare_per_s = caller.bare(&Workload::Spread.plan(size, &replay)?, BARE).await?;
     let mut report = Report {
-        machine: machine::describe(),
-        commit: commit(),
-        command: machine::command(),
-        versions: versions(&lab).await?,
+        origin: Origin::here(),
+        seconds: 0.0,
         connections: options.connections,
         pool: options.pool,
-        bare_per_s,
         loads: Vec::new(),
         rows: Vec::new(),
         crashes: Vec::new(),
         scale: Vec::new(),
+        left_out,
+        failed: Vec::new(),
+        goals: Vec::new(),
     };
+    report.origin.versions.extend(servers::versions(&lab.postgres, &lab.redis).await?);
     std::fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     for workload in workloads {
         let plan = workload.plan(size, &replay)?;
-        report.loads.push((workload, plan.note.clone()));
-        for system in &systems {
-            bar.set_message(format!("{}: {}", workload.title(), system.title()));
-            let row = caller.measure(&mut lab, *system, workload, &plan, size).await;
-            report.rows.push(row.with_context(|| format!("{}: {}", workload.title(), system.title()))?);
+        bar.set_message(format!("{}: a handler that does nothing", workload.title()));
+        let bare = if workload.is_closed() { Some(caller.bare(&plan, BARE).await?) } else { None };
+        report.loads.push(Load::of(workload, &plan, bare));
+        for system in options.systems(workload) {
+            let what = format!("{}: {}", workload.title(), system.title());
+            bar.set_message(what.clone());
+            match caller.measure(&mut lab, system, workload, &plan, size).await {
+                Ok(row) => report.rows.push(row),
+                Err(error) => report.failed.push(format!("{what}: {error:#}")),
+            }
             bar.inc(1);
         }
+        report.finish(started.elapsed());
         write(&options.out, &report)?;
     }
     if !options.no_crashes {
         bar.set_message("crashes");
-        report.crashes = crash::crashes(&mut lab, &caller, &Workload::Mass.plan(size, &replay)?).await?;
+        let (crashes, failed) = crash::crashes(&mut lab, &caller, &Workload::Ladder.plan(size, &replay)?).await?;
+        report.crashes = crashes;
+        report.failed.extend(failed);
     }
     if !options.no_scale {
         bar.set_message("growing hospitals");
-        let tickets_max = options.tickets.unwrap_or(if options.full { 10_000_000 } else { 1_000_000 });
-        report.scale = scale::measure(&mut lab, &caller, tickets_max).await?;
+        match scale::measure(&mut lab, &caller, size, options.tickets).await {
+            Ok(points) => report.scale = points,
+            Err(error) => report.failed.push(format!("growing hospitals: {error:#}")),
+        }
     }
     bar.finish_and_clear();
+    report.finish(started.elapsed());
     let path = write(&options.out, &report)?;
     Ok((report, path))
 }
@@ -180,28 +210,6 @@ async fn tokens(lab: &Lab) -> anyhow::Result<Vec<HeaderValue>> {
     drop(api);
     server.kill().await?;
     Ok(tokens)
-}
-
-async fn versions(lab: &Lab) -> anyhow::Result<Vec<String>> {
-    const SETTINGS: &str = "SELECT 'PostgreSQL ' || current_setting('server_version') || ': ' || string_agg(name || ' ' || \
-                            current_setting(name), ', ' ORDER BY name) FROM pg_settings WHERE name IN ('fsync', \
-                            'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'shared_buffers', 'max_connections')";
-    let postgres = ask(&lab.postgres.url("postgres"), SETTINGS, |row| Ok(row.try_get::<_, String>(0)?)).await?;
-    let info = lab.redis.ask("INFO server")?;
-    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
-    let redis = format!("Redis {version}: appendonly yes, appendfsync everysec");
-    Ok(postgres.into_iter().chain([redis]).collect())
-}
-
-/// The commit of the sources in this folder, marked where they differ from it.
-fn commit() -> String {
-    let git = |arguments: &[&str]| {
-        let output = std::process::Command::new("git").args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
-    if changed { format!("{commit}, with changes") } else { commit }
 }
 
 /// Writes everything; answers with the Markdown's path.
@@ -235,4 +243,37 @@ fn write(folder: &Path, report: &Report) -> anyhow::Result<PathBuf> {
     };
     write("compare.json", &serde_json::to_vec_pretty(report)?)?;
     write("compare.md", markdown::markdown(report, &pictures).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn the_full_set_has_everything_and_says_what_it_cannot_play() {
+        let set = |arguments: &[&str]| {
+            let Program { options } = Program::parse_from([&["compare"], arguments].concat());
+            let replay = replay::Options { data_file: Some("/no/such/bookings".into()), ..replay::Options::default() };
+            let (played, left_out) = options.workloads(&replay);
+            (options, played, left_out)
+        };
+        let (options, played, left_out) = set(&["--full"]);
+        assert_eq!(played.len() + 1, Workload::ALL.len(), "all but the real bookings: {played:?}");
+        assert!(left_out[0].starts_with("real bookings"), "{left_out:?}");
+        assert_eq!(options.systems(Workload::Storm), System::ALL);
+        assert_eq!(options.tickets, TICKETS_MAX, "more have a flag of their own");
+        let (options, played, left_out) = set(&[]);
+        assert!(!played.contains(&Workload::Small) && left_out.is_empty(), "the quick set does not want them");
+        assert!(!options.systems(Workload::Storm).contains(&System::Memory));
+        assert_eq!(options.systems(Workload::Hot), System::ALL);
+        assert_eq!(set(&["--only", "small"]).1, [Workload::Small]);
+    }
 }

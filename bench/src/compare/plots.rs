@@ -112,7 +112,7 @@ pub(super) fn rates(path: &Path, title: &str, report: &Report, workload: Workloa
         waits("outcome p99, ms", |step| step.outcome.p99_ms),
         Panel { axis: "outcomes a second", across, logarithmic: false, series: lines(|step| step.decided_per_s) },
     ];
-    plot::draw(path, title, &format!("{}\n{}", report.machine, report.command), &panels)
+    plot::draw(path, title, &format!("{}\n{}", report.origin.machine, report.origin.command), &panels)
 }
 
 /// Lines over time: outcomes a second of each system under the spike, beside what was due, and how many people wait for one.
@@ -152,7 +152,7 @@ pub(super) fn spike(path: &Path, report: &Report) -> anyhow::Result<()> {
         Panel { axis: "people who wait", across, logarithmic: false, series: lines(&waiting) },
     ];
     let title = "The spike: arrivals, outcomes and who waits";
-    plot::draw(path, title, &format!("{}\n{}", report.machine, report.command), &panels)
+    plot::draw(path, title, &format!("{}\n{}", report.origin.machine, report.origin.command), &panels)
 }
 
 /// Lines over what grows: what an intent costs, and the server's memory.
@@ -174,7 +174,7 @@ pub(super) fn scale(path: &Path, report: &Report) -> anyhow::Result<()> {
         panel("memory, MiB", "tickets before, powers of ten", Axis::Tickets, PURPLE, memory_mib),
     ];
     let title = "What an intent costs as sessions and tickets grow";
-    plot::draw(path, title, &format!("{}\n{}", report.machine, report.command), &panels)
+    plot::draw(path, title, &format!("{}\n{}", report.origin.machine, report.origin.command), &panels)
 }
 
 /// Rates over the moments around each one, so that batches do not hide the rate.

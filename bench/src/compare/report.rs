@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::drive::{Moment, Tally};
+use super::goals::goals;
 use super::scale::{Axis, Point};
 use super::system::System;
 use super::truth::Truth;
-use super::workload::Workload;
+use super::workload::{Plan, Workload};
+use crate::goal::Goal;
 use crate::latency::Summary;
+use crate::machine::Origin;
 
 /// A steady rate.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -61,7 +64,8 @@ pub struct Row {
     pub goodput_per_s: f64,
     /// From when a request was due (closed loop: sent) to its outcome.
     pub outcome: Summary,
-    /// From when a request was due to its 202, at 70 % of what the system decides at most.
+    /// From when a request was due to its 202, where the system has one and somebody asks for it. Under steady rates at 70 % of
+    /// what the system decides at most, else under the same load once more.
     pub accept: Option<Summary>,
     /// Patients who got a place though they asked after somebody had been told that none is left.
     pub out_of_order: u64,
@@ -73,6 +77,8 @@ pub struct Row {
     pub fsyncs_per_intent: Option<f64>,
     /// The most memory of all its processes.
     pub peak_resident_bytes: u64,
+    /// The part of the time in which the client's thread had a processor.
+    pub client_busy: f64,
     /// What must not be.
     pub truth: Truth,
     /// Steady rates.
@@ -102,6 +108,7 @@ impl Row {
             cpu_ms_per_intent: 0.0,
             fsyncs_per_intent: None,
             peak_resident_bytes: 0,
+            client_busy: 0.0,
             truth: Truth::default(),
             steps: Vec::new(),
             timeline: Vec::new(),
@@ -131,39 +138,91 @@ impl Row {
 pub struct Crash {
     /// Which system, with what of its servers.
     pub what: &'static str,
+    /// Whether it is Orderly.
+    pub is_orderly: bool,
     /// Patients who had been told a number.
     pub told: u64,
-    /// Of them, those whom the restarted system does not know.
+    /// Of them, those whom the system of record did not have when it was up again.
+    pub unrecorded: u64,
+    /// Of them, those whom it still did not have when everything was up again and nothing was on its way.
     pub lost: u64,
     /// Numbers that two patients hold after it.
     pub oversold: u64,
 }
 
+/// A load that was played.
+#[derive(Clone, Debug, Serialize)]
+pub struct Load {
+    /// Which.
+    pub workload: Workload,
+    /// In words.
+    pub note: String,
+    /// Who want a place, where their number does not depend on the system.
+    pub wishes: u64,
+    /// Places that there are for them.
+    pub places: u64,
+    /// What the client drives a handler to that does nothing, just before, where systems are driven to their most.
+    pub bare: Option<Bare>,
+}
+
+impl Load {
+    pub(super) fn of(workload: Workload, plan: &Plan, bare: Option<Bare>) -> Self {
+        let places = plan.sessions.iter().map(|session| u64::from(session.capacity)).sum();
+        Self { workload, note: plan.note.clone(), wishes: plan.wishes.len() as u64, places, bare }
+    }
+
+    /// Whether each system gets the same wishes, so that there is a last one to be told.
+    fn has_an_end(&self) -> bool {
+        self.wishes > 0
+    }
+}
+
+/// The client and a handler that does nothing.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Bare {
+    /// Requests a second.
+    pub per_s: f64,
+    /// The part of the time in which the client's thread had a processor.
+    pub client_busy: f64,
+}
+
+/// When the last patient has an outcome, in seconds from the first request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AllKnow {
+    /// Measured.
+    After(f64),
+    /// The loop was ended before; computed from the rates until then.
+    Computed(f64),
+    /// The loop was ended before, and there is nothing to compute it from.
+    Later(f64),
+}
+
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Where.
-    pub machine: String,
-    /// Of what source.
-    pub commit: String,
-    /// How.
-    pub command: String,
-    /// Of the servers, and PostgreSQL's settings.
-    pub versions: Vec<String>,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// How long it took, in seconds.
+    pub seconds: f64,
     /// Connections of the client.
     pub connections: usize,
     /// Connections of each baseline to PostgreSQL.
     pub pool: usize,
-    /// What the client drives a handler to that does nothing, in requests a second.
-    pub bare_per_s: f64,
-    /// The loads, in words.
-    pub loads: Vec<(Workload, String)>,
+    /// The loads.
+    pub loads: Vec<Load>,
     /// What was measured.
     pub rows: Vec<Row>,
     /// What crashes took.
     pub crashes: Vec<Crash>,
     /// What an intent costs as sessions and tickets grow.
     pub scale: Vec<Point>,
+    /// Loads that were asked for and could not be played, and why.
+    pub left_out: Vec<String>,
+    /// What could not be measured, and why.
+    pub failed: Vec<String>,
+    /// The goals, and whether they were reached.
+    pub goals: Vec<Goal>,
 }
 
 impl Report {
@@ -173,11 +232,45 @@ impl Report {
         self.rows.iter().find(|row| row.system == system && row.workload == workload)
     }
 
+    /// What the client drives a handler to that does nothing, beside a load.
+    #[must_use]
+    pub fn bare(&self, workload: Workload) -> Option<Bare> {
+        self.loads.iter().find(|load| load.workload == workload)?.bare
+    }
+
     /// The baseline that decides most of those that answer from the disk, under a load.
     #[must_use]
     pub fn best_baseline(&self, workload: Workload) -> Option<&Row> {
-        let baselines = self.rows.iter().filter(|row| row.workload == workload && row.system.answers_from_disk());
+        self.best(workload, System::answers_from_disk)
+    }
+
+    /// The baseline that decides most of the five that keep bookings at all, when they are asked or later.
+    #[must_use]
+    pub fn best_of_five(&self, workload: Workload) -> Option<&Row> {
+        self.best(workload, System::is_of_the_five)
+    }
+
+    fn best(&self, workload: Workload, is_compared: fn(System) -> bool) -> Option<&Row> {
+        let baselines = self.rows.iter().filter(|row| row.workload == workload && is_compared(row.system));
         baselines.max_by(|one, other| one.goodput_per_s.total_cmp(&other.goodput_per_s))
+    }
+
+    /// When the last patient knows; nothing where patients come without end. Where the loop was ended before: places that were
+    /// left go on at the rate at which they went, and the rest is refused at the rate of the hot doctor's load, where nearly
+    /// everybody is.
+    #[must_use]
+    pub fn all_know(&self, row: &Row) -> Option<AllKnow> {
+        let load = self.loads.iter().find(|load| load.workload == row.workload && load.has_an_end())?;
+        if !row.cut {
+            return Some(AllKnow::After(row.seconds));
+        }
+        let refusing = self.row(row.system, Workload::Hot).filter(|hot| !hot.cut && row.booked > 0);
+        let Some(refusing) = refusing else { return Some(AllKnow::Later(row.seconds)) };
+        let places_left = load.places.saturating_sub(row.booked) as f64;
+        let wishes_left = load.wishes.saturating_sub(row.decided) as f64;
+        let booking_s = places_left.min(wishes_left) * row.seconds / row.booked as f64;
+        let refusing_s = (wishes_left - places_left).max(0.0) / refusing.goodput_per_s;
+        Some(AllKnow::Computed(row.seconds + booking_s + refusing_s))
     }
 
     /// What an intent costs where there is most ÷ where there is least of what grows, from `least` on.
@@ -187,9 +280,82 @@ impl Report {
         Some((*points.next()?, *points.next_back()?))
     }
 
-    /// Whether no system broke a rule while it ran.
+    /// Notes how long it has taken by now, and judges what was measured.
+    pub(super) fn finish(&mut self, took: Duration) {
+        self.seconds = took.as_secs_f64();
+        self.goals = goals(self);
+    }
+
+    /// Whether everything could be measured, and no system broke a rule while it ran.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.rows.iter().all(|row| row.truth.holds())
+        self.failed.is_empty() && self.rows.iter().all(|row| row.truth.holds())
+    }
+
+    /// Whether every goal was reached.
+    #[must_use]
+    pub fn reached(&self) -> bool {
+        self.goals.iter().all(|goal| goal.met)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A row of which only the rate counts.
+    pub(in crate::compare) fn row(system: System, workload: Workload, goodput_per_s: f64) -> Row {
+        Row { goodput_per_s, ..Row::new(system, workload) }
+    }
+
+    /// A report with rows and no measurement behind them.
+    pub(in crate::compare) fn report(rows: Vec<Row>) -> Report {
+        let load = |workload, wishes, places| Load { workload, note: String::new(), wishes, places, bare: None };
+        Report {
+            origin: Origin::here(),
+            seconds: 1.0,
+            connections: 256,
+            pool: 32,
+            loads: vec![
+                load(Workload::Hot, 50_000, 100),
+                load(Workload::Mass, 50_000, 20_000),
+                load(Workload::Storm, 0, 0),
+            ],
+            rows,
+            crashes: Vec::new(),
+            scale: Vec::new(),
+            left_out: Vec::new(),
+            failed: Vec::new(),
+            goals: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn whoever_answers_before_the_disk_has_it_is_best_by_the_letter_only() {
+        let hot = |system, rate| row(system, Workload::Hot, rate);
+        let rows = vec![hot(System::RowLock, 2.0), hot(System::RedisQueue, 5.0), hot(System::Memory, 9.0)];
+        let report = report(rows);
+        assert_eq!(report.best_baseline(Workload::Hot).map(|row| row.system), Some(System::RowLock));
+        assert_eq!(report.best_of_five(Workload::Hot).map(|row| row.system), Some(System::RedisQueue));
+    }
+
+    #[test]
+    fn the_end_of_a_loop_that_was_cut_is_computed() {
+        let hot = row(System::RowLock, Workload::Hot, 10_000.0);
+        // 1,000 places a second: 14 s for those that are left, then 3 s for 30,000 who are refused.
+        let cut = Row {
+            seconds: 6.0,
+            cut: true,
+            booked: 6_000,
+            decided: 6_000,
+            ..row(System::RowLock, Workload::Mass, 1_000.0)
+        };
+        let whole = Row { seconds: 4.0, ..row(System::Memory, Workload::Mass, 9.0) };
+        let storm = row(System::RowLock, Workload::Storm, 9.0);
+        let report = report(vec![hot, cut.clone()]);
+        assert_eq!(report.all_know(&cut), Some(AllKnow::Computed(23.0)));
+        assert_eq!(report.all_know(&Row { system: System::Optimistic, ..cut }), Some(AllKnow::Later(6.0)));
+        assert_eq!(report.all_know(&whole), Some(AllKnow::After(4.0)));
+        assert_eq!(report.all_know(&storm), None, "patients come without end");
     }
 }

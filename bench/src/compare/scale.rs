@@ -9,10 +9,11 @@ use super::cost::{Usage, usage};
 use super::drive::closed;
 use super::measure::{Caller, wishes};
 use super::system::{Lab, Running, System};
-use super::workload::{Plan, at_scale};
+use super::workload::{Plan, Size, at_scale};
 
-/// Sessions of the hospitals that are compared.
+/// Sessions of the hospitals that are compared, and those that the quick set goes without.
 const SESSIONS: [usize; 4] = [10, 100, 1_000, 10_000];
+const SESSIONS_BETWEEN: [usize; 2] = [100, 1_000];
 /// Sessions in which tickets pile up.
 const TICKETS_SESSIONS: usize = 200;
 /// Tickets before anything is measured.
@@ -55,9 +56,14 @@ pub struct Point {
 ///
 /// # Errors
 /// When the server cannot be started or loaded, or somebody got no number though there are enough.
-pub(super) async fn measure(lab: &mut Lab, caller: &Caller<'_>, tickets_max: u64) -> anyhow::Result<Vec<Point>> {
+pub(super) async fn measure(
+    lab: &mut Lab,
+    caller: &Caller<'_>,
+    size: Size,
+    tickets_max: u64,
+) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
-    for sessions in SESSIONS {
+    for sessions in SESSIONS.into_iter().filter(|sessions| size.full || !SESSIONS_BETWEEN.contains(sessions)) {
         let grown = Grown::start(lab, caller, at_scale(sessions, WARM_UP + SLICE * ROUNDS as u64)?).await?;
         let mut sent = grown.send(0, WARM_UP).await?.1;
         let mut rounds = Vec::new();

@@ -10,30 +10,25 @@ use anyhow::{Context as _, ensure};
 use orderly_baselines::{Booked, Kind};
 use orderly_stack::postgres::{self, Postgres};
 use orderly_stack::redis::{self, Redis};
-use rusqlite::OpenFlags;
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio_postgres::NoTls;
 
+use super::record::{baseline_record, distributed_record, embedded_record};
 use super::target::Words;
 use crate::api::Api;
 use crate::client::Client;
 use crate::limits::process::{self, Server};
-use crate::limits::servers::Servers;
+use crate::limits::servers::{Servers, ask};
 use crate::replay::{self, Session};
 
-const ANSWER_MAX: Duration = Duration::from_secs(90);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(90);
 /// How long an accepted booking may take to be in the distributed profile's store.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// The distributed profile's database.
-const DATABASE: &str = "orderly";
+pub(super) const DATABASE: &str = "orderly";
 /// What Orderly's servers sign tokens with, so that tokens outlive each of them.
 const KEY: &str = "a key of a measurement on the loopback address\n";
-/// The active appointments, in SQLite and in PostgreSQL.
-const RECORD: &str = "SELECT s.session_id, a.number, a.patient_id FROM appointments a \
-                      JOIN sessions s ON s.session_key = a.session_key WHERE a.status = 0";
-
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -102,6 +97,12 @@ impl System {
         matches!(self, Self::Conditional | Self::RowLock | Self::Optimistic | Self::RedisLock)
     }
 
+    /// Whether it is a baseline that keeps bookings on a disk, when they are answered or later: all but the one in memory.
+    #[must_use]
+    pub const fn is_of_the_five(self) -> bool {
+        self.answers_from_disk() || matches!(self, Self::RedisQueue)
+    }
+
     /// How bookings are asked for.
     pub(super) const fn words(self) -> Words {
         match self {
@@ -151,6 +152,15 @@ impl Lab {
         process::orderly_with(&self.orderly, &environment).await
     }
 
+    /// Orderly, distributed, on servers of its own: the ingress, and the pipeline.
+    pub(super) async fn distributed(&self) -> anyhow::Result<(Box<Servers>, Vec<Server>)> {
+        let servers = Box::new(Servers::start().await?);
+        let config = servers.config()?;
+        let pipeline = process::node(&self.orderly, &config, "pipeline").await?;
+        let ingress = process::node(&self.orderly, &config, "ingress").await?;
+        Ok((servers, vec![ingress, pipeline]))
+    }
+
     /// A baseline on a database.
     pub(super) async fn baseline(&self, kind: Kind, database: &str, redis: &Redis) -> anyhow::Result<Server> {
         let mut command = Command::new(&self.baselines);
@@ -173,11 +183,8 @@ impl Lab {
         let mut running = match system {
             System::Orderly => Running::new(system, vec![self.embedded().await?], Behind::Files),
             System::Distributed => {
-                let servers = Servers::start().await?;
-                let config = servers.config()?;
-                let pipeline = process::node(&self.orderly, &config, "pipeline").await?;
-                let ingress = process::node(&self.orderly, &config, "ingress").await?;
-                Running::new(system, vec![ingress, pipeline], Behind::Servers(Box::new(servers)))
+                let (servers, nodes) = self.distributed().await?;
+                Running::new(system, nodes, Behind::Servers(servers))
             }
             _ => {
                 let kind = system.kind().context("it is a baseline")?;
@@ -240,6 +247,8 @@ pub(super) struct Running {
     /// The first processes of all of it.
     pub(super) roots: Vec<u32>,
     syncs_before: Option<f64>,
+    /// What [`Running::count_syncs`] has seen.
+    syncs_after: Option<f64>,
 }
 
 /// What was found when it had ended.
@@ -252,7 +261,7 @@ pub(super) struct Ended {
 
 impl Running {
     fn new(system: System, servers: Vec<Server>, behind: Behind) -> Self {
-        Self { system, servers, behind, roots: Vec::new(), syncs_before: None }
+        Self { system, servers, behind, roots: Vec::new(), syncs_before: None, syncs_after: None }
     }
 
     /// Where it takes requests.
@@ -281,6 +290,19 @@ impl Running {
         if self.system == System::RedisQueue { baseline_record(self.url()).await.map(drop) } else { Ok(()) }
     }
 
+    /// Waits until all that Orderly has accepted is decided.
+    pub(super) async fn decide_all(&self) -> anyhow::Result<()> {
+        /// The gauge of an ingress that says how many of its records are undecided.
+        const UNDECIDED: &str = "orderly_ingress_undecided";
+        let api = Api::new(Client::new(self.url(), 1, ANSWER_MAX)?);
+        let deadline = tokio::time::Instant::now() + SETTLE_MAX;
+        while api.metric(UNDECIDED).await.context("the ingress does not tell its backlog")? > 0.0 {
+            ensure!(tokio::time::Instant::now() < deadline, "not everything was decided in {} s", SETTLE_MAX.as_secs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// How often the disk was waited for by now: PostgreSQL's count; for the embedded profile, the transactions of log and
     /// store, each of which waits once.
     async fn syncs(&self) -> anyhow::Result<Option<f64>> {
@@ -297,13 +319,20 @@ impl Running {
         Ok(log.zip(store).map(|(log, store)| log + store))
     }
 
+    /// Counts how often the disk was waited for by now, where what comes later is not to be counted. A baseline's connections
+    /// tell their counts when they end.
+    pub(super) async fn count_syncs(&mut self) -> anyhow::Result<()> {
+        self.syncs_after = self.syncs().await?;
+        Ok(())
+    }
+
     /// Ends it and reads its record.
     pub(super) async fn end(self, lab: &Lab) -> anyhow::Result<Ended> {
-        let before = self.syncs_before;
+        let (before, counted) = (self.syncs_before, self.syncs_after);
         let since = |now: Option<f64>| now.zip(before).map(|(now, before)| now - before);
         match &self.behind {
             Behind::Files => {
-                let syncs = since(self.syncs().await?);
+                let syncs = since(if counted.is_some() { counted } else { self.syncs().await? });
                 let server = self.servers.into_iter().next().context("it has a server")?;
                 let folder = server.stop().await?;
                 let data = folder.path().join("data");
@@ -311,8 +340,8 @@ impl Running {
                 Ok(Ended { record: embedded_record(&data)?, checker_holds, syncs })
             }
             Behind::Servers(servers) => {
-                let syncs = since(self.syncs().await?);
-                let record = distributed_record(&servers.postgres.url(DATABASE)).await?;
+                let syncs = since(if counted.is_some() { counted } else { self.syncs().await? });
+                let record = distributed_record(servers).await?;
                 Ok(Ended { record, checker_holds: None, syncs })
             }
             Behind::Database(url) => {
@@ -323,7 +352,7 @@ impl Running {
                 }
                 // A connection tells its counts when it ends.
                 until_left(&url).await?;
-                let ended = Self { system, servers: Vec::new(), behind, roots: Vec::new(), syncs_before: None };
+                let ended = Self::new(system, Vec::new(), behind);
                 Ok(Ended { record, checker_holds: None, syncs: since(ended.syncs().await?) })
             }
         }
@@ -344,49 +373,6 @@ pub(super) async fn open_baseline(url: &str, sessions: &[Session]) -> anyhow::Re
     let answer = reqwest::Client::new().post(format!("{url}/sessions")).json(&sessions).send().await?;
     ensure!(answer.status().is_success(), "the sessions could not be opened: {}", answer.text().await?);
     Ok(())
-}
-
-/// What a baseline's system of record holds, once nothing is on its way to it.
-pub(super) async fn baseline_record(url: &str) -> anyhow::Result<Vec<Booked>> {
-    let answer = reqwest::Client::new().get(format!("{url}/bookings")).timeout(ANSWER_MAX).send().await?;
-    ensure!(answer.status().is_success(), "the record could not be read: {}", answer.text().await?);
-    Ok(answer.json().await?)
-}
-
-/// What the embedded profile's store holds.
-pub(super) fn embedded_record(data: &Path) -> anyhow::Result<Vec<Booked>> {
-    let store = data.join(orderly_sinks::store::sqlite::FILE);
-    let store = rusqlite::Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let mut select = store.prepare(RECORD)?;
-    let booked =
-        |row: &rusqlite::Row<'_>| Ok(Booked { session_id: row.get(0)?, number: row.get(1)?, patient_id: row.get(2)? });
-    Ok(select.query_map([], booked)?.collect::<Result<_, _>>()?)
-}
-
-async fn distributed_record(url: &str) -> anyhow::Result<Vec<Booked>> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    let connection = tokio::spawn(connection);
-    let rows = client.query(RECORD, &[]).await?;
-    drop(client);
-    connection.await??;
-    let booked = |row: &tokio_postgres::Row| {
-        Ok(Booked { session_id: row.try_get(0)?, number: row.try_get(1)?, patient_id: row.try_get(2)? })
-    };
-    rows.iter().map(booked).collect()
-}
-
-/// One question to PostgreSQL; `None` when it has no rows.
-pub(super) async fn ask<T>(
-    url: &str,
-    question: &str,
-    of: impl FnOnce(&tokio_postgres::Row) -> anyhow::Result<T>,
-) -> anyhow::Result<Option<T>> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    let connection = tokio::spawn(connection);
-    let row = client.query_opt(question, &[]).await?;
-    drop(client);
-    connection.await??;
-    row.as_ref().map(of).transpose()
 }
 
 /// Waits until nobody else is connected to a database.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde::Deserialize;
@@ -64,7 +63,7 @@ impl Target {
         }
     }
 
-    fn request(&self, number: u64, wish: Wish) -> anyhow::Result<Request<Full<Bytes>>> {
+    fn request(&self, number: u64, wish: Wish) -> anyhow::Result<Request<Bytes>> {
         let session = &self.session_ids[wish.session];
         let path = if self.words == Words::Plain { "/bookings" } else { "/v1/bookings" };
         let request = Request::post(path)
@@ -82,7 +81,7 @@ impl Target {
                 (request, format!(r#"{{"session_id":"{session}"}}"#))
             }
         };
-        Ok(request.body(Full::new(body.into()))?)
+        Ok(request.body(body.into())?)
     }
 }
 
@@ -110,15 +109,13 @@ fn reply(answer: &Answer) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    use hyper::HeaderMap;
-
     use super::*;
 
     #[test]
     fn both_kinds_of_systems_are_understood() {
         let of = |status: u16, body: &'static str| {
             let status = StatusCode::from_u16(status).expect("a status");
-            reply(&Answer { status, headers: HeaderMap::new(), body: Bytes::from_static(body.as_bytes()) })
+            reply(&Answer::of(status, "", body))
         };
         assert_eq!(of(200, r#"{"status":"booked","number":7}"#), Reply::Booked(7));
         assert_eq!(of(202, r#"{"ticket":"t","status":"queued","number":null}"#), Reply::Queued);

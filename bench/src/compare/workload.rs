@@ -10,6 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, Zipf};
 use serde::Serialize;
 
+use super::system::System;
 use crate::replay::{self, Session};
 use crate::schedule::Profile;
 
@@ -100,6 +101,20 @@ pub(super) struct Plan {
     pub(super) note: String,
 }
 
+impl Plan {
+    /// The same sessions once more, apart from the first ones: of other doctors and departments, so that nobody holds anything
+    /// on their days.
+    pub(super) fn again(&self) -> Self {
+        let again = |session: &Session| Session {
+            session_id: format!("again-{}", session.session_id),
+            doctor_id: format!("again-{}", session.doctor_id),
+            department: format!("again-{}", session.department),
+            ..session.clone()
+        };
+        Self { sessions: self.sessions.iter().map(again).collect(), ..self.clone() }
+    }
+}
+
 /// The most patients of any load.
 pub(super) const PATIENTS: usize = 70_000;
 const ATTEMPTS: usize = 50_000;
@@ -144,6 +159,11 @@ impl Workload {
     /// Whether the quick set goes without it: it has one much like it.
     pub(super) const fn is_for_full(self) -> bool {
         matches!(self, Self::Small | Self::Tail | Self::Replay)
+    }
+
+    /// Whether the quick set goes without it on that system: at which rate one that keeps nothing is full, its most tells.
+    pub(super) const fn is_for_full_on(self, system: System) -> bool {
+        self.is_for_full() || (matches!(self, Self::Ladder | Self::Storm) && matches!(system, System::Memory))
     }
 
     /// The load in full. `replay` names the real bookings.
@@ -283,6 +303,16 @@ mod tests {
         let sessions = open(200, 1).expect("valid");
         let days: HashSet<_> = sessions.iter().map(|session| (session.department.clone(), session.day)).collect();
         assert_eq!(days.len(), 200);
+    }
+
+    #[test]
+    fn sessions_that_are_opened_once_more_share_nothing_with_the_first() {
+        let plan = Workload::Small.plan(Size { full: false }, &replay::Options::default()).expect("it needs no data");
+        let again = plan.again();
+        let days: HashSet<_> = plan.sessions.iter().map(|session| (&session.department, session.day)).collect();
+        assert!(again.sessions.iter().all(|session| !days.contains(&(&session.department, session.day))));
+        assert!(plan.sessions.iter().zip(&again.sessions).all(|(one, other)| one.session_id != other.session_id));
+        assert_eq!(plan.wishes, again.wishes);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
 use orderly_domain::clock::System;
@@ -68,6 +67,34 @@ pub(super) struct Accepted {
     pub rate_per_s: f64,
     /// From a request to its 202.
     pub latency: Summary,
+    /// What did not.
+    pub refused: Refused,
+}
+
+/// Requests that were sent and not accepted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refused {
+    /// 503: overload is an honest answer.
+    pub shed: u64,
+    /// Any other answer, or none.
+    pub failed: u64,
+    /// What the first of them was answered.
+    pub first: Option<String>,
+}
+
+impl Refused {
+    /// Notes an answer that is no 202.
+    fn note(&mut self, status: Option<StatusCode>, what: impl FnOnce() -> String) {
+        let count = if status == Some(StatusCode::SERVICE_UNAVAILABLE) { &mut self.shed } else { &mut self.failed };
+        *count += 1;
+        self.first.get_or_insert_with(what);
+    }
+
+    /// Fails where something else than overload was answered.
+    fn ensure_honest(&self) -> anyhow::Result<()> {
+        ensure!(self.failed == 0, "{} bookings failed: {}", self.failed, self.first.as_deref().unwrap_or_default());
+        Ok(())
+    }
 }
 
 /// Every connection sends as soon as it is answered, for `length`.
@@ -77,28 +104,44 @@ pub(super) async fn saturate(
     length: Duration,
     crowd: &Crowd,
 ) -> anyhow::Result<Accepted> {
+    let accepted = saturate_anyhow(url, connections, length, crowd).await?;
+    accepted.refused.ensure_honest()?;
+    Ok(accepted)
+}
+
+/// The same, and counts what is refused, whatever it is answered.
+pub(super) async fn saturate_anyhow(
+    url: &str,
+    connections: usize,
+    length: Duration,
+    crowd: &Crowd,
+) -> anyhow::Result<Accepted> {
     let start = Instant::now();
-    let latencies = closed_loop(url, connections, crowd, || start.elapsed() < length).await?;
+    let (latencies, refused) = closed_loop(url, connections, crowd, || start.elapsed() < length).await?;
     let count = latencies.count();
-    Ok(Accepted { count, rate_per_s: count as f64 / start.elapsed().as_secs_f64(), latency: latencies.summary() })
+    let rate_per_s = count as f64 / start.elapsed().as_secs_f64();
+    Ok(Accepted { count, rate_per_s, latency: latencies.summary(), refused })
 }
 
 /// Sends that many bookings, as fast as they go.
 pub(super) async fn send(url: &str, connections: usize, count: u64, crowd: &Crowd) -> anyhow::Result<u64> {
     let begun = AtomicU64::new(0);
-    let latencies = closed_loop(url, connections, crowd, || begun.fetch_add(1, Ordering::Relaxed) < count).await?;
+    let go_on = || begun.fetch_add(1, Ordering::Relaxed) < count;
+    let (latencies, refused) = closed_loop(url, connections, crowd, go_on).await?;
+    refused.ensure_honest()?;
     Ok(latencies.count())
 }
 
-/// Every connection sends as soon as it is answered, while `go_on` says so. Tells what the accepted ones took.
+/// Every connection sends as soon as it is answered, while `go_on` says so. Tells what the accepted ones took, and what was
+/// refused.
 async fn closed_loop(
     url: &str,
     connections: usize,
     crowd: &Crowd,
     go_on: impl Fn() -> bool,
-) -> anyhow::Result<Latencies> {
+) -> anyhow::Result<(Latencies, Refused)> {
     let client = Client::new(url, connections, ANSWER_MAX)?;
-    let latencies = RefCell::new(Latencies::default());
+    let tally = RefCell::new((Latencies::default(), Refused::default()));
     let one = async || -> anyhow::Result<()> {
         while go_on() {
             let (bearer, key, body) = crowd.next().context("there are enough keys")?;
@@ -107,18 +150,20 @@ async fn closed_loop(
                 .header(AUTHORIZATION, bearer)
                 .header("idempotency-key", key);
             let sent = Instant::now();
-            let answer = client.send(request.body(Full::new(body))?).await?;
-            match answer.status {
-                StatusCode::ACCEPTED => latencies.borrow_mut().record(sent.elapsed()),
-                // Overload is an honest answer; it does not count.
-                StatusCode::SERVICE_UNAVAILABLE => {}
-                status => anyhow::bail!("{status} {}", String::from_utf8_lossy(&answer.body)),
+            let answer = client.send(request.body(body)?).await;
+            let (latencies, refused) = &mut *tally.borrow_mut();
+            match answer {
+                Ok(answer) if answer.status == StatusCode::ACCEPTED => latencies.record(sent.elapsed()),
+                Ok(answer) => refused.note(Some(answer.status), || {
+                    format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))
+                }),
+                Err(error) => refused.note(None, || error.to_string()),
             }
         }
         Ok(())
     };
     futures::future::try_join_all((0..connections).map(|_| one())).await?;
-    Ok(latencies.into_inner())
+    Ok(tally.into_inner())
 }
 
 /// Waits until what was sent before is decided: a booking of every body is.
@@ -213,4 +258,46 @@ async fn pushed(api: &Api, bearer: &HeaderValue, ticket: &str) -> anyhow::Result
 /// How long ago that was; both ends are on one machine.
 fn since(moment: Timestamp) -> Duration {
     Duration::from_micros(u64::try_from(System.now().as_micros() - moment.as_micros()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::{get, post};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Answers bookings in turns by 202, 503 and 500.
+    async fn server() -> String {
+        let turn = Arc::new(AtomicU64::new(0));
+        let book = async move || {
+            let statuses = [StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE, StatusCode::INTERNAL_SERVER_ERROR];
+            statuses[usize::try_from(turn.fetch_add(1, Ordering::Relaxed) % 3).expect("below three")]
+        };
+        let session = json!({ "session_id": "s", "doctor_id": "d", "department": "e", "day": "2030-01-01",
+            "capacity": 1, "remaining": 1, "state": "open" });
+        let list = json!({ "sessions": [session], "next_cursor": null }).to_string();
+        let router = Router::new()
+            .route("/v1/demo/token", post(async || json!({ "access_token": "t" }).to_string()))
+            .route("/v1/sessions", get(async || list))
+            .route("/v1/bookings", post(book));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_counted_by_what_it_means() {
+        let url = server().await;
+        let crowd = Crowd::gather(&url).await.expect("a crowd");
+        let begun = AtomicU64::new(0);
+        let go_on = || begun.fetch_add(1, Ordering::Relaxed) < 9;
+        let (latencies, refused) = closed_loop(&url, 1, &crowd, go_on).await.expect("answers");
+        assert_eq!((latencies.count(), refused.shed, refused.failed), (3, 3, 3));
+        assert!(refused.first.as_deref().is_some_and(|first| first.starts_with("503")), "{refused:?}");
+        assert!(refused.ensure_honest().is_err(), "a 500 is no honest answer");
+        assert!(Refused { failed: 0, ..refused }.ensure_honest().is_ok(), "overload is one");
+    }
 }

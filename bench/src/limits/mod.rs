@@ -6,6 +6,7 @@ mod bare;
 mod decide;
 mod disk;
 pub mod flame;
+mod flood;
 mod hospital;
 pub(crate) mod offer;
 pub(crate) mod process;
@@ -27,7 +28,7 @@ use tokio::sync::oneshot;
 use accept::Crowd;
 pub use bare::serve as serve_bare;
 use offer::{Nodes, offer};
-pub use report::{Memory, Ratio, Report, Shared, Wait};
+pub use report::{Count, Memory, Ratio, Report, Shared, Wait};
 use servers::Servers;
 pub use throttle::Checks;
 
@@ -64,6 +65,9 @@ pub struct Options {
     /// The same, as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// End with status 1 when a goal is missed; without it, only when something could not be measured
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// What can be measured alone.
@@ -87,10 +91,10 @@ pub enum Path {
     Shares,
 }
 
-/// Measures every path that is wanted.
+/// Measures every path that is wanted. One that cannot be measured is told in the report, and the others are measured.
 ///
 /// # Errors
-/// When a server does not start or stops answering.
+/// When this program's folder is not known.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let program = match &options.orderly {
         Some(program) => program.clone(),
@@ -100,45 +104,36 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     progress.set_style(ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}")?);
     progress.enable_steady_tick(Duration::from_millis(200));
     let mut run = Run { options, program, progress, report: Report::new() };
-    let wanted = |paths: &[Path]| paths.iter().any(|path| options.only.contains(path));
-    if wanted(&[Path::Throttle]) {
+    let wanted = |path| options.only.contains(&path);
+    if wanted(Path::Throttle) {
         // Before anything else, which would leave memory that it could take.
         run.say("a million keys in the throttle");
-        run.report.checks = Some(throttle::checks()?);
+        let checks = throttle::checks().map(|checks| run.report.checks = Some(checks));
+        run.note("the throttle's checks", checks);
     }
-    if wanted(&[Path::Accept]) {
-        run.accept().await?;
+    if wanted(Path::Accept) {
+        let accepted = run.accept().await;
+        run.note("accept", accepted);
     }
-    if wanted(&[Path::Decide]) {
+    if wanted(Path::Decide) {
         run.say(format!("deciding {} intents from a filled log", options.intents));
-        run.report.rates.push(decide::measure(options.intents).await?);
+        let decided = decide::measure(options.intents).await.map(|rate| run.report.rates.push(rate));
+        run.note("decide", decided);
     }
-    if wanted(&[Path::Throttle]) {
-        run.throttle().await?;
+    if wanted(Path::Throttle) {
+        let throttled = run.throttle().await;
+        run.note("throttle", throttled);
     }
-    if wanted(&[Path::Flood]) {
-        run.flood().await?;
+    if wanted(Path::Flood) {
+        let flooded = run.flood().await;
+        run.note("flood", flooded);
     }
-    if wanted(&[Path::Admit, Path::Topic, Path::Produce, Path::Shares]) {
-        run.say("starting Kafka, Redis and PostgreSQL");
-        let servers = Servers::start().await?;
-        if wanted(&[Path::Admit]) {
-            run.say(format!("admitting {} bookings through Redis", options.admissions));
-            run.report.rates.extend(admit::measure(&servers, options.admissions).await?);
-        }
-        if wanted(&[Path::Topic]) {
-            let Options { topic_intents, rounds, .. } = *options;
-            run.say(format!("deciding {topic_intents} intents from a filled topic into PostgreSQL, {rounds} times"));
-            run.report.rates.push(topic::measure(&servers, topic_intents, rounds)?);
-        }
-        if wanted(&[Path::Produce]) {
-            run.produce(&servers).await?;
-        }
-        if wanted(&[Path::Shares]) {
-            run.shares(&servers).await?;
-        }
+    if [Path::Admit, Path::Topic, Path::Produce, Path::Shares].into_iter().any(wanted) {
+        let distributed = run.distributed().await;
+        run.note("the servers of the distributed profile", distributed);
     }
     run.progress.finish_and_clear();
+    run.report.judge();
     Ok(run.report)
 }
 
@@ -157,6 +152,40 @@ impl Run<'_> {
 
     fn length(&self) -> Duration {
         Duration::from_secs(self.options.seconds)
+    }
+
+    /// Notes what could not be measured.
+    fn note(&mut self, path: &str, measured: anyhow::Result<()>) {
+        if let Err(error) = measured {
+            self.report.failed.push(format!("{path}: {error:#}"));
+        }
+    }
+
+    /// The distributed profile's paths that are wanted.
+    async fn distributed(&mut self) -> anyhow::Result<()> {
+        let Options { admissions, topic_intents, rounds, ref only, .. } = *self.options;
+        self.say("starting Kafka, Redis and PostgreSQL");
+        let servers = Servers::start().await?;
+        self.report.origin.versions.extend(servers::versions(&servers.postgres, &servers.redis).await?);
+        if only.contains(&Path::Admit) {
+            self.say(format!("admitting {admissions} bookings through Redis"));
+            let admitted = admit::measure(&servers, admissions).await.map(|rates| self.report.rates.extend(rates));
+            self.note("admit", admitted);
+        }
+        if only.contains(&Path::Topic) {
+            self.say(format!("deciding {topic_intents} intents from a filled topic into PostgreSQL, {rounds} times"));
+            let decided = topic::measure(&servers, topic_intents, rounds).map(|rate| self.report.rates.push(rate));
+            self.note("topic", decided);
+        }
+        if only.contains(&Path::Produce) {
+            let produced = self.produce(&servers).await;
+            self.note("produce", produced);
+        }
+        if only.contains(&Path::Shares) {
+            let shared = self.shares(&servers).await;
+            self.note("shares", shared);
+        }
+        Ok(())
     }
 
     /// The embedded accept path, what patients wait, and memory.
@@ -212,6 +241,7 @@ impl Run<'_> {
         let crowd = Crowd::gather(&server.url).await?;
         let (mut limited, mut unlimited) = (Vec::new(), Vec::new());
         let (mut swapped, mut kept) = (Vec::new(), Vec::new());
+        let mut count = Count { what: "refused or failed while the policy was swapped", count: 0, of: 0, first: None };
         for round in 1..=rounds {
             self.say(format!("round {round}: no limits, under full load"));
             throttle::set(&server, &throttle::open()).await?;
@@ -224,7 +254,7 @@ impl Run<'_> {
             self.say(format!("round {round}: every kind of limit, swapped twice a second, under full load"));
             let (stop, stopped) = oneshot::channel();
             let load = async {
-                let accepted = accept::saturate(&server.url, connections, self.length(), &crowd).await;
+                let accepted = accept::saturate_anyhow(&server.url, connections, self.length(), &crowd).await;
                 // Nobody waits for it when a swap has failed.
                 let _ = stop.send(());
                 accepted
@@ -232,7 +262,12 @@ impl Run<'_> {
             let (accepted, swaps) = tokio::try_join!(load, throttle::swap(&server, stopped))?;
             anyhow::ensure!(swaps > 0, "no policy was swapped under load; use a longer --seconds");
             swapped.push((accepted.rate_per_s, accepted.latency));
+            let accept::Refused { shed, failed, first } = accepted.refused;
+            count.count += shed + failed;
+            count.of += accepted.count + shed + failed;
+            count.first = count.first.or(first);
         }
+        self.report.counts.push(count);
         let (what, beside) = ("202s a second, every limit checked", "no limits");
         let (value, limit) = (median(limited.clone())?, median(unlimited)?);
         self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.95) });
@@ -244,41 +279,6 @@ impl Run<'_> {
         // Noise: the worst of the rounds in which nothing was swapped.
         let goal_p99_ms = kept.into_iter().fold(0.0, f64::max);
         self.report.waits.push(Wait { what: "202, policy swapped", rate_per_s, latency, goal_p99_ms });
-        Ok(())
-    }
-
-    /// Ten times as many bookings as are let in, from many addresses, beside one and a half times and half as many.
-    async fn flood(&mut self) -> anyhow::Result<()> {
-        /// What the whole flood may take of what the server takes in at most, so that the client can keep it up.
-        const FLOOD: f64 = 0.6;
-        let server = process::orderly(&self.program).await?;
-        let crowd = Crowd::gather(&server.url).await?;
-        self.say("flood: what the server takes in at most");
-        let most = accept::saturate(&server.url, self.options.connections, self.length(), &crowd).await?.rate_per_s;
-        let capacity = (most * FLOOD / 10.0).round();
-        throttle::set(&server, &throttle::narrow(capacity)).await?;
-        let nodes = Nodes::new([(server.url.as_str(), 1.0)])?;
-        self.say(format!("flood: one and a half times {capacity} bookings a second"));
-        let full = offer(&nodes, &crowd, capacity * 1.5, self.length()).await?;
-        // In turns, so that a moment that somebody else takes of the machine decides nothing.
-        let (mut unloaded, mut floods) = (Vec::new(), Vec::new());
-        for round in 1..=self.options.rounds {
-            self.say(format!("round {round}: half of {capacity} bookings a second"));
-            unloaded.push(offer(&nodes, &crowd, capacity / 2.0, self.length()).await?.latency.p99_ms);
-            self.say(format!("round {round}: a flood, ten times {capacity} bookings a second"));
-            floods.push(offer(&nodes, &crowd, capacity * 10.0, self.length()).await?);
-        }
-        floods.sort_by(|one, other| one.latency.p99_ms.total_cmp(&other.latency.p99_ms));
-        let flood = floods.swap_remove(floods.len() / 2);
-        let (what, beside) = ("202s a second in a flood of 10 times the limit", "at 1.5 times");
-        let (value, limit) = (flood.accepted_per_s, full.accepted_per_s);
-        self.report.rates.push(Ratio { what, value, beside, limit, goal: Some(0.9) });
-        self.report.waits.push(Wait {
-            what: "202 in that flood, in the median of turns (goal: twice that at half of the limit)",
-            rate_per_s: flood.sent as f64 / self.length().as_secs_f64(),
-            latency: flood.latency,
-            goal_p99_ms: median(unloaded)? * 2.0,
-        });
         Ok(())
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
 use tokio::time::Instant;
@@ -63,7 +62,7 @@ pub(super) async fn offer(nodes: &Nodes, crowd: &Crowd, rate_per_s: f64, length:
             .header(AUTHORIZATION, bearer)
             .header("idempotency-key", key)
             .header("x-forwarded-for", address(number)?)
-            .body(Full::new(body))?;
+            .body(body)?;
         sent += 1;
         Ok(async move {
             let answer = client.send(request).await?;

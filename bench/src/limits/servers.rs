@@ -14,6 +14,7 @@ use orderly_sinks::{fanout, ledger, log, store};
 use orderly_stack::{kafka, postgres, redis};
 use prometheus::Registry;
 use tempfile::TempDir;
+use tokio_postgres::NoTls;
 
 /// Partitions of every log that is measured.
 pub(crate) const PARTITIONS: u16 = 8;
@@ -120,4 +121,32 @@ impl Servers {
             ),
         )
     }
+}
+
+/// Which servers these are, and how they are set.
+pub(crate) async fn versions(postgres: &postgres::Postgres, redis: &redis::Redis) -> anyhow::Result<Vec<String>> {
+    const SETTINGS: &str = "SELECT 'PostgreSQL ' || current_setting('server_version') || ': ' || string_agg(name || ' ' || \
+                            current_setting(name), ', ' ORDER BY name) FROM pg_settings WHERE name IN ('fsync', \
+                            'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'shared_buffers', 'max_connections')";
+    let settings = ask(&postgres.url("postgres"), SETTINGS, |row| Ok(row.try_get::<_, String>(0)?)).await?;
+    let info = redis.ask("INFO server")?;
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
+    let redis = format!("Redis {version}: appendonly yes, appendfsync everysec");
+    let kafka = kafka::POM.split("<kafka.version>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or("unknown");
+    let kafka = format!("Kafka {kafka}, one broker (distributed profile only); ClickHouse is no part of it");
+    Ok(settings.into_iter().chain([redis, kafka]).collect())
+}
+
+/// One question to PostgreSQL; `None` when it has no rows.
+pub(crate) async fn ask<T>(
+    url: &str,
+    question: &str,
+    of: impl FnOnce(&tokio_postgres::Row) -> anyhow::Result<T>,
+) -> anyhow::Result<Option<T>> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let row = client.query_opt(question, &[]).await?;
+    drop(client);
+    connection.await??;
+    row.as_ref().map(of).transpose()
 }

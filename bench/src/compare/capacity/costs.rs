@@ -8,7 +8,6 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::site::{Site, Taken};
-use crate::compare::commit;
 use crate::compare::drive::{at_rate, closed};
 use crate::compare::target::Words;
 use crate::compare::workload::{Size, Workload, endless};
@@ -156,7 +155,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Costs> {
     let costs = Costs {
         machine: machine::describe(),
         cores: std::thread::available_parallelism()?.get(),
-        commit: commit(),
+        commit: machine::commit(),
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         command: machine::command(),
         booked,

@@ -110,7 +110,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let orderly = program(options.orderly.as_ref())?;
     let mut report = Report {
         machine: machine::describe(),
-        commit: super::commit(),
+        commit: machine::commit(),
         command: machine::command(),
         peak_seconds: options.peak_seconds,
         peaks: Vec::new(),

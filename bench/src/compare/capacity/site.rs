@@ -13,12 +13,11 @@ use tokio::time::Instant;
 use crate::api::{Api, Role};
 use crate::client::Client;
 use crate::compare::TOKENS_AT_ONCE;
-use crate::compare::cost::usage;
-use crate::compare::system::ask;
+use crate::compare::cost::{own_cpu_s, usage};
 use crate::compare::target::{Target, Words};
 use crate::compare::workload::PATIENTS;
 use crate::limits::process::{self, Server};
-use crate::limits::servers::Servers;
+use crate::limits::servers::{Servers, ask};
 use crate::replay::{self, Session};
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -131,13 +130,6 @@ impl Site {
             postgres_bytes: self.ask(size).await?,
         })
     }
-}
-
-/// The processor time of this process, its children left out.
-fn own_cpu_s() -> anyhow::Result<f64> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
 /// What the files of a folder take; what cannot be read has just been removed.
