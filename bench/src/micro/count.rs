@@ -9,12 +9,15 @@ use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::steps;
+use crate::machine;
 
 /// A step is done as often as there are different inputs, and then 20 times more: the difference leaves out what happens once.
 const FEW: u64 = steps::BOOKINGS as u64;
 const MORE: u64 = FEW * 20;
-/// How much more than before is still noise.
+/// How much more than before is still noise, as a part of it.
 const TOLERANCE: f64 = 0.1;
+/// The same on a processor with other vectors: the binary is the same, and some libraries choose by what the processor has.
+const TOLERANCE_OTHER_VECTORS: f64 = 0.25;
 /// How often a step is counted: seeds of hash maps and of the allocator differ from run to run, so the least counts.
 const COUNTS: usize = 3;
 
@@ -36,10 +39,12 @@ pub struct Options {
 }
 
 /// Instructions of each step, once.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Counts {
-    /// Compiler and processor: others make other instructions.
+    /// Compiler and architecture: others make another binary, whose counts tell nothing about this one's.
     made_by: String,
+    /// What the processor has beyond its architecture.
+    vectors: String,
     instructions: BTreeMap<String, u64>,
 }
 
@@ -56,7 +61,7 @@ pub fn run(options: &Options) -> anyhow::Result<(String, bool)> {
         (0..options.times).for_each(|_| step.run());
         return Ok((String::new(), true));
     }
-    let mut counted = Counts { made_by: made_by()?, instructions: BTreeMap::new() };
+    let mut counted = Counts { made_by: made_by(), vectors: vectors().to_owned(), instructions: BTreeMap::new() };
     for step in steps::all()? {
         let counts = (0..COUNTS).map(|_| count(step.name)).collect::<anyhow::Result<Vec<_>>>()?;
         let least = counts.into_iter().min().context("it was counted")?;
@@ -78,6 +83,7 @@ pub fn run(options: &Options) -> anyhow::Result<(String, bool)> {
 fn compare(before: &Counts, counted: &Counts) -> anyhow::Result<(String, bool)> {
     let mut table = crate::table::table(&["step, once", "instructions", "before", "ratio", ""]);
     let comparable = before.made_by == counted.made_by;
+    let tolerance = if before.vectors == counted.vectors { TOLERANCE } else { TOLERANCE_OTHER_VECTORS };
     let mut holds = true;
     for step in steps::all()? {
         let now = counted.instructions[step.name];
@@ -86,9 +92,10 @@ fn compare(before: &Counts, counted: &Counts) -> anyhow::Result<(String, bool)> 
         };
         let ratio = now as f64 / was as f64;
         let verdict = match comparable {
-            true if ratio > 1.0 + TOLERANCE => "more",
-            true if ratio < 1.0 - TOLERANCE => "fewer: take it down with UPDATE=1",
-            _ => "",
+            true if ratio > 1.0 + tolerance => "more",
+            true if ratio < 1.0 - tolerance => "fewer: take it down with UPDATE=1",
+            true => "",
+            false => "not compared",
         };
         holds &= verdict != "more";
         let figures =
@@ -97,7 +104,21 @@ fn compare(before: &Counts, counted: &Counts) -> anyhow::Result<(String, bool)> 
     }
     let mut text = format!("{table}\n");
     if !comparable {
-        writeln!(text, "counted with {}, before with {}: not compared", counted.made_by, before.made_by)?;
+        writeln!(
+            text,
+            "\nNOTHING WAS COMPARED, and nothing is guarded: these are the counts of {}, those before are of {}.\n\
+             Take these down with `make bench-instructions UPDATE=1`, at a commit whose counts are known to be good.\n",
+            counted.made_by, before.made_by
+        )?;
+    } else if before.vectors != counted.vectors {
+        writeln!(
+            text,
+            "The same binary on a processor that has {:?}, not {:?}: compared with a tolerance of {:.0} %, not {:.0}.",
+            counted.vectors,
+            before.vectors,
+            TOLERANCE_OTHER_VECTORS * 100.0,
+            TOLERANCE * 100.0
+        )?;
     }
     if !holds {
         writeln!(
@@ -130,11 +151,44 @@ fn callgrind(step: &str, times: u64) -> anyhow::Result<u64> {
     count.trim().parse().with_context(|| format!("valgrind told no count: {told}"))
 }
 
-fn made_by() -> anyhow::Result<String> {
-    let output = Command::new("rustc").arg("--version").output().context("rustc does not start")?;
+/// What made this binary.
+fn made_by() -> String {
+    format!("{}, {}", machine::compiler(), std::env::consts::ARCH)
+}
+
+/// What libraries look for in a processor before they choose their code.
+fn vectors() -> &'static str {
     #[cfg(target_arch = "x86_64")]
-    let vectors = if std::arch::is_x86_feature_detected!("avx2") { ", avx2" } else { "" };
-    #[cfg(not(target_arch = "x86_64"))]
-    let vectors = "";
-    Ok(format!("{}, {}{vectors}", String::from_utf8_lossy(&output.stdout).trim(), std::env::consts::ARCH))
+    if std::arch::is_x86_feature_detected!("avx2") {
+        return "avx2";
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every step counted, with so many instructions each.
+    fn counts(made_by: &str, vectors: &str, instructions: u64) -> Counts {
+        let steps = steps::all().expect("their inputs can be made");
+        let instructions = steps.iter().map(|step| (step.name.to_owned(), instructions)).collect();
+        Counts { made_by: made_by.to_owned(), vectors: vectors.to_owned(), instructions }
+    }
+
+    #[test]
+    fn only_another_binary_is_not_compared() {
+        let before = counts("rustc 1", "avx2", 1_000);
+        for (now, holds, says) in [
+            (counts("rustc 1", "avx2", 1_090), true, ""),
+            (counts("rustc 1", "avx2", 1_110), false, "Steps take more instructions"),
+            (counts("rustc 1", "", 1_240), true, "tolerance of 25 %"),
+            (counts("rustc 1", "", 1_260), false, "Steps take more instructions"),
+            (counts("rustc 2", "avx2", 9_000), true, "NOTHING WAS COMPARED"),
+        ] {
+            let (text, found) = compare(&before, &now).expect("all steps are there");
+            assert_eq!(found, holds, "{text}");
+            assert!(text.contains(says), "{says}: {text}");
+        }
+    }
 }
