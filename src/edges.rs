@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 use orderly_domain::breaker::Breakers;
 use orderly_domain::clock::{Clock, Steady};
 use orderly_domain::port::{Analytics, Audit, Fanout, Feed, IntentLog, Ledger, Peers, Store, Turn};
+use orderly_pipeline::same_log;
 use orderly_sinks::guarded::Guards;
 use orderly_sinks::{analytics, fanout, feed, ledger, log, peers, store};
 use prometheus::Registry;
@@ -106,6 +107,7 @@ impl Edges {
         // The log comes first: it makes the folder, and refuses one that another process serves.
         let log = Arc::new(log::sqlite::Log::open(&config.data, config.log_options(), clock, registry)?);
         let store = store::sqlite::Store::open(&config.data, config.store_options(), registry)?;
+        same_log(&*log, &store).await?;
         let analytics = analytics::sqlite::Analytics::open(&config.data, config.analytics_options(), registry)?;
         let guards = guards(config, registry)?;
         let analytics = guards.analytics(Arc::new(analytics));
@@ -129,8 +131,9 @@ impl Edges {
     /// # Errors
     /// When one of them cannot be reached or used. Says which, and what to do.
     async fn distributed(config: &Config, roles: Roles, registry: &Registry) -> anyhow::Result<Self> {
-        let log = log::kafka::Log::open(config.kafka_options(), registry).await.context("the intent log")?;
         let store = store::postgres::Store::open(config.postgres_options(), registry).await.context("the store")?;
+        let log = Self::kafka(config, &store, registry).await.context("the intent log")?;
+        same_log(&log, &store).await?;
         let pseudonyms = personal::pseudonyms(config)?;
         let ledger = ledger::redis::Ledger::open(config.redis_ledger_options(), pseudonyms, registry);
         let ledger = ledger.await.context("the ledger")?;
@@ -167,6 +170,24 @@ impl Edges {
             audit: audit::open(config).await?,
             kept: Kept::Distributed { log, events },
         })
+    }
+
+    /// Opens the log on Kafka. Its topic is made for a store that knows of none: one that had records is brought back by a
+    /// person, or the store would take the new ones for those that it has decided.
+    async fn kafka(
+        config: &Config,
+        store: &store::postgres::Store,
+        registry: &Registry,
+    ) -> anyhow::Result<log::kafka::Log> {
+        let options = config.kafka_options();
+        let progress = store.progress().await.context("the store does not tell what is decided")?;
+        if progress.iter().all(|progress| progress.next_offset == 0) {
+            return Ok(log::kafka::Log::open(options, registry).await?);
+        }
+        log::kafka::Log::open_existing(options, registry).await.context(
+            "the store has decided records of this log: if it was lost, bring it back as it was, or begin anew with an empty \
+             topic, database and Redis (docs/ops/runbooks.md, A lost log)",
+        )
     }
 
     /// Waits until an edge has failed in a way that ends the process.

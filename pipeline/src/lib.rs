@@ -14,9 +14,11 @@ mod reader;
 mod relay;
 mod retention;
 mod runtime;
+mod same_log;
 mod takeover;
 
 pub use alone::run_alone;
 pub use relay::Relay;
 pub use retention::{Retention, StoreRetention};
 pub use runtime::{Error, Options, Pipeline, Ports};
+pub use same_log::same_log;

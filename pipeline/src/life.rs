@@ -101,6 +101,7 @@ impl Life {
             fanout: ports.fanout,
             owner: options.owner,
             log_partitions: ports.log.partitions(),
+            log: ports.log,
             recent: options.recent,
             takeovers,
             memory,

@@ -8,18 +8,20 @@ use orderly_domain::envelope::{day_number, day_of_number};
 use orderly_domain::inventory::{PAST_AFTER_DAYS, Snapshot};
 use orderly_domain::planted::{self, Bug};
 use orderly_domain::port::store::{Claim, Committed};
-use orderly_domain::port::{self, Fanout, Ledger, Store};
+use orderly_domain::port::{self, Fanout, IntentLog, Ledger, Store};
 use orderly_domain::session::{Exclusivity, Session};
-use orderly_domain::{DepartmentId, Partition, Timestamp, partition_of};
+use orderly_domain::{DepartmentId, Partition, Position, Timestamp, partition_of};
 use orderly_operators::{PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers};
 
 use crate::metrics::Metrics;
+use crate::same_log::has_taken;
 
 /// Decisions that are published again at once.
 const REPUBLISH_ROWS: usize = 2_000;
 
 /// Rebuilds from the store what the operators keep in memory.
 pub(crate) struct Takeover {
+    pub log: Arc<dyn IntentLog>,
     pub store: Arc<dyn Store>,
     pub ledger: Arc<dyn Ledger>,
     pub fanout: Arc<dyn Fanout>,
@@ -35,8 +37,12 @@ pub(crate) struct Takeover {
 
 impl Takeover {
     /// Fences the partitions off from whoever had them, restores dedup, admit and the ledger, and publishes outcomes that
-    /// may have been lost between their commit and their publication. Nothing of these partitions may be in flight.
-    pub(crate) async fn assume(&self, partitions: &[Partition]) -> port::Result<Vec<Claim>> {
+    /// may have been lost between their commit and their publication. Nothing of these partitions may be in flight. Tells
+    /// also which record of each was decided last, and when the log had taken that.
+    pub(crate) async fn assume(
+        &self,
+        partitions: &[Partition],
+    ) -> port::Result<(Vec<Claim>, Vec<(Position, Timestamp)>)> {
         // The fence is what makes a snapshot final: after it nothing else of these partitions is committed.
         let too_early = if planted::is(Bug::RestoredInFlight) {
             Some(self.retry.until_final("store", || self.store.snapshots(partitions, Date::MIN)).await?)
@@ -44,19 +50,25 @@ impl Takeover {
             None
         };
         let claims = self.retry.until_final("store claim", || self.store.claim(partitions, &self.owner)).await?;
-        let mut decided_until = Vec::new();
+        let mut decided = Vec::new();
         for claim in &claims {
             self.restore_tickets(claim).await?;
             self.marks.start(claim.partition, claim.fence, claim.published_offset);
             self.publish_again(claim).await?;
-            decided_until.extend(self.last_decided(claim).await?);
+            decided.extend(self.last_decided(claim).await?);
         }
         // Records that are still in the log were written after those that are decided, however long ago that was.
-        if let Some(oldest) = decided_until.into_iter().min() {
+        if let Some(oldest) = decided.iter().map(|(_, logged_at)| *logged_at).min() {
             self.restore_inventory(&claims, oldest, too_early).await?;
         }
         tracing::info!(partitions = claims.len(), "took partitions over");
-        Ok(claims)
+        Ok((claims, decided))
+    }
+
+    /// Checks that the log still has what was decided last, unless that has aged out of it: in one that was replaced, what
+    /// comes next is not what follows.
+    pub(crate) async fn recognise(&self, decided: &[(Position, Timestamp)]) -> port::Result<()> {
+        self.retry.until_final("log", || has_taken(&*self.log, decided)).await
     }
 
     /// Forgets partitions that go to others.
@@ -74,10 +86,10 @@ impl Takeover {
         Ok(())
     }
 
-    async fn last_decided(&self, claim: &Claim) -> port::Result<Option<Timestamp>> {
+    async fn last_decided(&self, claim: &Claim) -> port::Result<Option<(Position, Timestamp)>> {
         let Some(last) = claim.next_offset.checked_sub(1) else { return Ok(None) };
         let row = self.retry.until_final("store", || self.store.decisions(claim.partition, last, 1)).await?;
-        Ok(row.first().map(|row| row.decision.logged_at))
+        Ok(row.first().map(|row| (row.decision.position, row.decision.logged_at)))
     }
 
     async fn restore_inventory(

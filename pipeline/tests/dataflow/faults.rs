@@ -9,7 +9,7 @@ use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::ledger::{Ledger, Request};
 use orderly_domain::port::{self, Error, Store as _};
 use orderly_domain::{Decision, Fence, Outcome, Reason, SessionId, Timestamp};
-use orderly_pipeline::{Options, Pipeline};
+use orderly_pipeline::{Options, Pipeline, same_log};
 use orderly_sinks::ledger::memory::Ledger as Memory;
 use tokio::sync::Semaphore;
 
@@ -219,4 +219,40 @@ async fn a_lost_ledger_is_restored_and_nothing_is_decided_otherwise() {
     assert!(ledger.forgot_under.load(Ordering::SeqCst) > 0, "it forgot at least once");
     assert_eq!(hospital.outcomes().await, expected(&hospital).await);
     pipeline.drain().await.unwrap();
+}
+
+/// What lies in the log is not what was decided: it was lost, and others' records have come to lie in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_was_replaced_is_noticed_however_far_it_has_grown() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hospital = Hospital::open(folder.path());
+    let mut events = hospital.listen();
+    let pipeline = hospital.start(Options::default()).await;
+    same_log(&*hospital.log, &*hospital.store).await.expect("nothing is decided yet");
+    hospital.append(open(1, 1)).await;
+    hospital.append(book(1, 1, 1)).await;
+    published(&mut events, 2).await;
+    pipeline.drain().await.unwrap();
+    same_log(&*hospital.log, &*hospital.store).await.expect("it is the one that was decided from");
+    let outcomes = hospital.outcomes().await;
+
+    let other = Hospital::open(elsewhere.path());
+    other.clock.advance(Duration::from_secs(1));
+    let replaced = Hospital { log: Arc::clone(&other.log), ..hospital };
+    let refused = same_log(&*replaced.log, &*replaced.store).await.unwrap_err();
+    assert!(matches!(&refused, Error::Corrupt(cause) if cause.contains("ends before offset 0")), "{refused}");
+    let pipeline = replaced.start(Options::default()).await;
+    assert!(stopped(&pipeline).await.contains("corrupt"), "it does not wait for records that were decided");
+    assert!(pipeline.drain().await.is_err());
+
+    for patient in 0..5 {
+        replaced.append(book(patient, patient, 1)).await;
+    }
+    let refused = same_log(&*replaced.log, &*replaced.store).await.unwrap_err();
+    assert!(matches!(&refused, Error::Corrupt(cause) if cause.contains("lost or replaced")), "{refused}");
+    let pipeline = replaced.start(Options::default()).await;
+    let cause = stopped(&pipeline).await;
+    assert!(cause.contains("corrupt") && cause.contains("lost or replaced"), "{cause}");
+    assert!(pipeline.drain().await.is_err());
+    assert_eq!(replaced.outcomes().await, outcomes, "nothing of it was decided");
 }
