@@ -21,8 +21,16 @@ pub(crate) enum Line {
     Counted,
 }
 
+/// When to come back while the log is lost: a person has to bring it back.
+const LOST_LOG_RETRY: Duration = Duration::from_secs(30);
+
 /// Appends a record; it is durable when this returns.
 pub(crate) async fn durably(state: &Shared, intent: &Intent, line: Line) -> Result<Appended, Problem> {
+    if state.lost_log.cause().is_some() {
+        return Err(Problem::new(&kind::UNAVAILABLE)
+            .detail("The log has to be brought back first. This request was not taken. Ask again later with the same Idempotency-Key.")
+            .retry_after(LOST_LOG_RETRY));
+    }
     let doctor = intent.command.doctor_id();
     let partition = partition_of(doctor, state.ports.log.partitions());
     let (progress, now) = (&state.progress, state.ports.clock.now());
@@ -30,19 +38,28 @@ pub(crate) async fn durably(state: &Shared, intent: &Intent, line: Line) -> Resu
         Line::Bounded => state.shed.admit(partition, progress, &state.bounds(), state.is_late(partition, now), now)?,
         Line::Counted => state.shed.count(partition, progress, now),
     };
+    // What is appended from here on lies behind it.
+    let decided = progress.next_offset(partition);
     let append = state.ports.log.append(partition, doctor.as_str(), envelope::encode(intent));
     match tokio::time::timeout(state.options.request_timeout, append).await {
         Ok(Ok(appended)) => {
+            if !state.lost_log.judge_place(appended.position, decided) {
+                return Err(unknown(
+                    "The log is not the one that it was. Ask again later with the same Idempotency-Key.",
+                ));
+            }
             admitted.appended(appended.position);
             Ok(appended)
         }
         Ok(Err(error)) => Err(Problem::from_append(&error)),
-        Err(_) => Err(Problem::new(&kind::OUTCOME_UNKNOWN)
-            .detail(
-                "The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.",
-            )
-            .retry_after(Duration::from_secs(1))),
+        Err(_) => Err(unknown(
+            "The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.",
+        )),
     }
+}
+
+fn unknown(detail: &'static str) -> Problem {
+    Problem::new(&kind::OUTCOME_UNKNOWN).detail(detail).retry_after(Duration::from_secs(1))
 }
 
 /// What a wait for a decision ended with.

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use prometheus::TextEncoder;
 use serde::Serialize;
 
+use crate::lost_log;
 use crate::problem::Problem;
 use crate::state::Shared;
 
@@ -51,7 +52,11 @@ pub(crate) struct Cause {
     responses((status = 200, description = "Ready", body = Readiness),
         (status = 503, description = "Not ready, with the causes", body = Readiness)))]
 pub(crate) async fn readyz(State(state): State<Shared>) -> Response {
-    let log = async { tokio::time::timeout(PATIENCE, state.ports.log.extents()).await.map(|r| r.map(|_| ())) };
+    let decided = lost_log::decided(&state.progress, state.ports.log.partitions());
+    let log = async {
+        let extents = tokio::time::timeout(PATIENCE, state.ports.log.extents()).await;
+        extents.map(|extents| extents.map(|extents| state.lost_log.judge_ends(&decided, &extents)))
+    };
     let store = async { tokio::time::timeout(PATIENCE, state.ports.store.progress()).await.map(|r| r.map(|_| ())) };
     let (log, store) = tokio::join!(log, store);
     let mut causes = Vec::new();
@@ -61,6 +66,11 @@ pub(crate) async fn readyz(State(state): State<Shared>) -> Response {
             Ok(Err(error)) => causes.push(Cause { part, cause: error.to_string() }),
             Err(_) => causes.push(Cause { part, cause: "it does not answer in time".into() }),
         }
+    }
+    causes.extend(state.lost_log.cause().map(|cause| Cause { part: "log", cause: cause.to_owned() }));
+    // Who takes no requests appends nothing.
+    if !state.options.operations_only {
+        causes.extend(state.ports.log.trouble().map(|cause| Cause { part: "log", cause }));
     }
     // One that runs has a cause too, while it waits for a store that is full or away.
     if let Some(pipeline) = state.ports.pipeline.as_ref().map(|pipeline| pipeline.state()) {

@@ -29,6 +29,7 @@ mod heat;
 mod hospital;
 mod idempotency;
 mod jitter;
+mod lost_log;
 mod names;
 mod openapi;
 mod ops;

@@ -36,7 +36,7 @@ use crate::suspicion::{self, Suspicion};
 use crate::throttle::{self, Throttle};
 use crate::tls::{self, Tls};
 use crate::waiters::Waiters;
-use crate::{follower, openapi, peers};
+use crate::{follower, lost_log, openapi, peers};
 
 /// How long to wait after a connection could not be accepted, for instance because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -144,6 +144,7 @@ impl Server {
             trail,
             catalogue: Catalogue::new(),
             progress: Progress::new(ports.log.partitions()),
+            lost_log: lost_log::Alarm::default(),
             shed: Shed::register(ports.log.partitions(), &registry)?,
             waiters: Waiters::new(options.waiters_max, metrics.waiters.clone()),
             window: Window::new(options.idempotency_window),
@@ -178,6 +179,7 @@ impl Server {
             state.policy.refresh(state.ports.store.as_ref(), state.ports.clock.now()).await?;
             background.spawn(follower::follow(Arc::clone(&state), events));
             background.spawn(follower::tell_sessions(Arc::clone(&state)));
+            background.spawn(lost_log::watch(Arc::clone(&state)));
             background.spawn(policy::follow(Arc::clone(&state)));
             background.spawn(peers::share(Arc::clone(&state)));
         }

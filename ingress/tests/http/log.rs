@@ -7,8 +7,10 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use orderly_domain::Timestamp;
+use orderly_domain::clock::System;
 use orderly_domain::port::IntentLog as _;
 use orderly_sinks::log::sqlite;
+use prometheus::Registry;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -147,4 +149,57 @@ async fn a_log_that_does_not_answer_in_time_leaves_it_open() {
         };
         assert_eq!((&booked["status"], booked["number"].as_u64()), (&"booked".into(), Some(number)));
     }
+}
+
+/// The log's folder is gone and an empty log is in its place: what came to lie where another record was decided would never
+/// be decided itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_replaced_takes_nothing() {
+    let (kit, switches, _folder) = replaced().await;
+    let answer = kit.booking("ann", "k1", "s1").send().await.unwrap();
+    problem(answer, 503, "outcome-unknown").await;
+    // From then on it is known, and stays so, however far the new log grows.
+    let log = Arc::clone(switches.replaced.lock().unwrap().as_ref().unwrap());
+    let ends = || async { log.extents().await.unwrap().iter().map(|extent| extent.end).sum::<u64>() };
+    assert_eq!(ends().await, 1);
+    for partition in 0..log.partitions() {
+        for _ in 0..3 {
+            log.append(partition, "doctor", Vec::new()).await.unwrap();
+        }
+    }
+    let before = ends().await;
+    let answer = kit.booking("bob", "k1", "s1").send().await.unwrap();
+    assert_eq!(answer.headers()["retry-after"], "30");
+    problem(answer, 503, "unavailable").await;
+    assert_eq!(ends().await, before, "nothing more is appended");
+    let ready: Value = kit.ask(Method::GET, "/readyz").send().await.unwrap().json().await.unwrap();
+    assert!(ready["causes"][0]["cause"].as_str().unwrap().contains("the log was lost or replaced"), "{ready}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_what_is_decided_is_not_ready() {
+    let (kit, _switches, _folder) = replaced().await;
+    let answer = kit.ask(Method::GET, "/readyz").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let ready: Value = answer.json().await.unwrap();
+    let cause = &ready["causes"][0];
+    assert_eq!(cause["part"], "log");
+    assert!(cause["cause"].as_str().unwrap().contains("ends before offset 0"), "{ready}");
+    problem(kit.booking("ann", "k1", "s1").send().await.unwrap(), 503, "unavailable").await;
+}
+
+/// A session is decided, and then another log is in the place of the one that it lies in.
+async fn replaced() -> (Kit, Arc<Switches>, tempfile::TempDir) {
+    let switches = Arc::new(Switches::default());
+    switches.pipeline.lock().unwrap().running = true;
+    let edges = {
+        let switches = Arc::clone(&switches);
+        Box::new(move |ports| switched(ports, &switches))
+    };
+    let kit = Kit::of(Setup { edges, ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 2)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = sqlite::Log::open(folder.path(), log_options(), Arc::new(System), &Registry::new()).unwrap();
+    *switches.replaced.lock().unwrap() = Some(Arc::new(log));
+    (kit, switches, folder)
 }

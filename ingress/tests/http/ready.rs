@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::faults::{Switches, switched};
-use crate::kit::{Kit, Setup};
+use crate::kit::{Kit, Setup, options};
 use crate::streams::Events;
 
 fn running() -> State {
@@ -56,6 +56,31 @@ async fn names_the_edge_that_fails_until_it_is_back() {
     assert_eq!(now(&kit).await, []);
     Switches::set(&switches.log_silent, true);
     assert_eq!(now(&kit).await, cause("log", "it does not answer in time"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_what_stands_in_the_way_of_the_log_though_it_answers() {
+    let (kit, switches) = kit().await;
+    let set = |trouble: Option<&str>| *switches.log_trouble.lock().unwrap() = trouble.map(str::to_owned);
+    set(Some("the producer was made again"));
+    assert_eq!(now(&kit).await, cause("log", "the producer was made again"));
+    set(None);
+    assert_eq!(now(&kit).await, []);
+}
+
+/// Only who appends is told of it: one that does not would never deliver the record after which the trouble has passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_no_requests_is_ready_whatever_the_producer_met() {
+    let switches = Arc::new(Switches::default());
+    *switches.pipeline.lock().unwrap() = running();
+    *switches.log_trouble.lock().unwrap() = Some("the producer was made again".into());
+    let edges = Box::new({
+        let switches = Arc::clone(&switches);
+        move |ports| switched(ports, &switches)
+    });
+    let options = orderly_ingress::Options { operations_only: true, ..options() };
+    let kit = Kit::of(Setup { options, edges, ..Setup::default() }).await;
+    assert_eq!(now(&kit).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
