@@ -8,6 +8,8 @@ mod dataflow;
 mod failure;
 mod graph;
 mod in_flight;
+#[cfg(test)]
+mod interleaved;
 mod life;
 mod metrics;
 mod reader;
@@ -15,6 +17,8 @@ mod relay;
 mod retention;
 mod runtime;
 mod same_log;
+mod stepped;
+mod sync;
 mod takeover;
 
 pub use alone::run_alone;

@@ -1,7 +1,6 @@
 //! One life of the dataflow: from the first takeover to a drain, or to a failure. After a failure that a takeover heals,
 //! the next life starts from what the store has.
 
-use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,11 +8,8 @@ use std::time::Duration;
 use orderly_domain::Partition;
 use orderly_domain::port::LogReader;
 use orderly_operators::{Admit, AsyncOperator as _, Commit, Publish, PublishedMarks, Retry, SessionMemory, Takeovers};
-use timely::WorkerConfig;
-use timely::communication::Allocator;
-use timely::communication::allocator::Thread;
 use timely::worker::Worker;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::dataflow::{Feed, Runtime, feed};
@@ -23,6 +19,8 @@ use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
 use crate::reader::Reader;
 use crate::runtime::{Error, Options, Ports};
+use crate::stepped::Stepped;
+use crate::sync::Notify;
 use crate::takeover::Takeover;
 
 /// How long a worker with nothing to do parks before it looks whether another one failed.
@@ -218,27 +216,15 @@ fn step_worker(
         .map_err(|feeds| Error::Start(format!("a stepped pipeline has 1 worker, not {}", feeds.len())))?;
     Ok(tokio::task::spawn_local(async move {
         let _guard = failure.on_panic("a worker");
-        let allocator = Allocator::Thread(Thread::default());
-        let arrivals = Rc::clone(allocator.events());
-        // With a time of its own it tells when nothing is to be done.
-        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(std::time::Instant::now()));
-        let probe = graph::build(&mut worker, feed, &parts);
-        loop {
-            worker.step();
+        let mut stepped = Stepped::new(stepper);
+        let probe = graph::build(&mut stepped.worker, feed, &parts);
+        let is_done = || {
             in_flight.complete_before(probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(0));
-            if probe.done() || failure.happened() {
-                break;
-            }
-            if arrivals.borrow().is_empty() && worker.activations().borrow().empty_for().is_none() {
-                tokio::select! {
-                    biased;
-                    _ = failure.wait() => {}
-                    () = stepper.notified() => {}
-                }
-            }
-        }
+            probe.done()
+        };
+        stepped.run(&failure, is_done).await;
         if failure.happened() {
-            abandon(&mut worker);
+            abandon(&mut stepped.worker);
         }
     }))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use timely::scheduling::SyncActivator;
-use tokio::sync::Notify;
+
+use crate::sync::Notify;
 
 /// Wakes one operator, and whoever steps its worker.
 #[derive(Clone)]

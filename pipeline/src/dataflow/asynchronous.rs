@@ -1,7 +1,7 @@
 //! Runs an [`AsyncOperator`]: whole epochs go to tokio, capabilities stay on the worker.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use orderly_domain::planted::{self, Bug};
 use orderly_operators::{AsyncOperator, Error, Ordered as _};
@@ -12,12 +12,12 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 use super::Epoch;
 use super::alarm::Alarm;
 use crate::failure::{Cause, Failure};
 use crate::metrics::Stage;
+use crate::sync::{Notify, mpsc, spawn};
 
 /// How an operator's records are spread.
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +178,7 @@ where
                     sender: sender.clone(),
                     alarm: alarm.clone(),
                 };
-                tasks.spawn(async move {
+                spawn(&tasks, async move {
                     let outs = tokio::select! {
                         biased;
                         outs = metrics.time_async(records.len(), operator.process_batch(records)) => outs,

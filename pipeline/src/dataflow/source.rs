@@ -8,10 +8,10 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
-use tokio::sync::Notify;
 
 use super::Epoch;
 use super::alarm::Alarm;
+use crate::sync::Notify;
 
 /// One worker's share of an epoch; it may be empty.
 struct Chunk {
