@@ -159,6 +159,22 @@ impl Kafka {
         self.wait_until_ready(node)
     }
 
+    /// Kills a node, if it still runs, takes its log directory away, and starts it again with an empty one.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed or made again, or the node does not start.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn restart_empty(&mut self, node: usize) -> anyhow::Result<()> {
+        self.process(node).kill()?;
+        let folder = &self.nodes[node].folder;
+        let data = folder.join("data");
+        std::fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+        format(&self.libs, folder)?;
+        self.restart(node)
+    }
+
     fn launch(&mut self, node: usize) -> anyhow::Result<()> {
         let node = &mut self.nodes[node];
         let mut args: Vec<_> = JVM.iter().map(ToString::to_string).collect();

@@ -9,6 +9,8 @@ pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 mod tls;
+mod tmpfs;
 
 pub use process::{Process, Spec, free_port, wait_until};
 pub use tls::Tls;
+pub use tmpfs::Tmpfs;

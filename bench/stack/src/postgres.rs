@@ -1,7 +1,9 @@
 //! PostgreSQL.
 
+mod setup;
+
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +13,7 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+use self::setup::{make_data, programs, secure, server_user};
 use crate::Tls;
 use crate::process::{Process, Spec, free_port, wait_until};
 
@@ -23,17 +26,14 @@ pub const INITDB: [&str; 3] = ["--no-locale", "-E", "UTF8"];
 /// The version that is tried: Debian 12 has it.
 pub const VERSION: &str = "15";
 
-/// Who may connect to a server that takes TLS.
-const HBA: &str = "hostssl all all 127.0.0.1/32 trust clientcert=verify-full\nhostnossl all all 127.0.0.1/32 trust\n";
-
 const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// What it says when a child of the server that was killed still has their memory.
 const MEMORY_IN_USE: &str = "pre-existing shared memory block";
+/// Where its data lie, in its folder.
+const DATA: &str = "data";
 /// How often a start is tried: with other ports, when none was given.
 const STARTS_MAX: usize = 5;
-/// Where Debian's packages put the programs, one folder a version.
-const DEBIAN: &str = "/usr/lib/postgresql";
 
 /// How the server is started.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl Postgres {
             chown(folder, Some(user), Some(group))
                 .with_context(|| format!("cannot give {} to the user postgres", folder.display()))?;
         }
-        if !folder.join("data/PG_VERSION").exists() {
+        if !folder.join(DATA).join("PG_VERSION").exists() {
             make_data(&programs, folder, user)?;
         }
         let mut tries = if options.port.is_some() { 1 } else { STARTS_MAX };
@@ -106,6 +106,31 @@ impl Postgres {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Starts a standby in an empty folder: it has what this server has, and replays what is written from now on. It can be read
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When the copy cannot be made, or the standby does not start.
+    pub fn standby(&self, folder: &Path) -> anyhow::Result<Self> {
+        let user = server_user()?;
+        if let Some((user, group)) = user {
+            chown(folder, Some(user), Some(group))
+                .with_context(|| format!("cannot give {} to the user postgres", folder.display()))?;
+        }
+        let mut copy = Command::new(programs()?.join("pg_basebackup"));
+        copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", ROLE, "-D", "data"]);
+        // Told to follow this server (-R); at once rather than when it next writes its pages out.
+        copy.args(["-R", "--checkpoint=fast", "--no-sync"]).current_dir(folder).stdin(Stdio::null());
+        if let Some((user, group)) = user {
+            copy.uid(user).gid(group);
+        }
+        let output = copy.output().context("cannot start pg_basebackup")?;
+        if !output.status.success() {
+            bail!("pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Self::start(folder, Options { port: None, ..self.options.clone() })
     }
 
     /// Ends the server, if it runs, and starts it again with the same data and port.
@@ -124,6 +149,23 @@ impl Postgres {
             }
             Ok(true)
         })
+    }
+
+    /// Waits until it answers again; starts it again when it has ended by itself, as it does when it cannot write its log.
+    /// Whether it had.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn revive(&mut self) -> anyhow::Result<bool> {
+        let programs = programs()?;
+        wait_until("PostgreSQL answers or ends", READY_MAX, || {
+            Ok(!self.process.is_running() || answers(&programs, self.port))
+        })?;
+        let ended = !self.process.is_running();
+        if ended {
+            self.restart()?;
+        }
+        Ok(ended)
     }
 
     /// Asks it to end its connections and stop, and waits.
@@ -177,6 +219,32 @@ impl Postgres {
             bail!("the database {name} cannot be made: {told}");
         }
         Ok(())
+    }
+
+    /// What a query answers: a line a row, with `|` between its columns.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or refuses.
+    pub fn ask(&self, database: &str, query: &str) -> anyhow::Result<String> {
+        let mut ask = Command::new(programs()?.join("psql"));
+        ask.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-U", ROLE, "-p", &self.port.to_string(), "-d", database]);
+        let output = ask.args(["-c", query]).stdin(Stdio::null()).output().context("cannot start psql")?;
+        if !output.status.success() {
+            bail!("{query}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+    }
+
+    /// What the server says of itself.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        log(&self.folder)
+    }
+
+    /// Where a folder's data lie, should they be put on a disk of their own.
+    #[must_use]
+    pub fn data(folder: &Path) -> PathBuf {
+        folder.join(DATA)
     }
 
     /// The URL of a database.
@@ -234,69 +302,6 @@ fn send(processes: &[Pid], signal: Signal) {
     }
 }
 
-/// The folder of the programs: that of the newest version installed.
-fn programs() -> anyhow::Result<PathBuf> {
-    let versions = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
-    let newest = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
-        .filter(|(_, programs)| programs.join("postgres").exists())
-        .max();
-    let found = newest
-        .map(|(_, programs)| programs)
-        .or_else(|| std::env::split_paths(&std::env::var_os("PATH")?).find(|folder| folder.join("postgres").exists()));
-    found.context("PostgreSQL is not installed; install the Debian package postgresql")
-}
-
-/// Whom to run as: PostgreSQL refuses to run as root.
-fn server_user() -> anyhow::Result<Option<(u32, u32)>> {
-    if fs::metadata("/proc/self")?.uid() != 0 {
-        return Ok(None);
-    }
-    let users = fs::read_to_string("/etc/passwd").context("cannot read the list of users")?;
-    let ids = |name: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    let found = ids("postgres").or_else(|| ids("nobody"));
-    found.map(Some).context("PostgreSQL refuses to run as root and there is no user postgres; create one")
-}
-
-fn make_data(programs: &Path, folder: &Path, user: Option<(u32, u32)>) -> anyhow::Result<()> {
-    let mut initdb = Command::new(programs.join("initdb"));
-    initdb.args(["-A", "trust", "-U", ROLE, "--no-sync", "-D", "data"]).args(INITDB);
-    initdb.current_dir(folder).stdin(Stdio::null());
-    if let Some((user, group)) = user {
-        initdb.uid(user).gid(group);
-    }
-    let output = initdb.output().context("cannot start initdb")?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        bail!("initdb failed in {}; can the user postgres reach that folder? It said:\n{told}", folder.display());
-    }
-    Ok(())
-}
-
-/// Settings for TLS. The server reads only files that are its user's own.
-fn secure(folder: &Path, user: Option<(u32, u32)>, tls: &Tls) -> anyhow::Result<Vec<(String, String)>> {
-    let own = |name: &str, contents: &[u8]| {
-        let path = folder.join(name);
-        fs::write(&path, contents).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))?;
-        if let Some((user, group)) = user {
-            chown(&path, Some(user), Some(group))?;
-        }
-        anyhow::Ok(path.display().to_string())
-    };
-    let copy = |name: &str, from: &Path| own(name, &fs::read(from).with_context(|| from.display().to_string())?);
-    Ok(vec![
-        ("ssl".to_owned(), "on".to_owned()),
-        ("ssl_ca_file".to_owned(), copy("roots.pem", &tls.roots)?),
-        ("ssl_cert_file".to_owned(), copy("certificate.pem", &tls.certificate)?),
-        ("ssl_key_file".to_owned(), copy("key.pem", &tls.key)?),
-        ("hba_file".to_owned(), own("pg_hba.conf", HBA.as_bytes())?),
-    ])
-}
-
 fn launch(
     programs: &Path,
     folder: &Path,
@@ -312,21 +317,29 @@ fn launch(
         settings.extend(secure(folder, user, tls)?);
     }
     settings.extend(options.all_settings());
-    let mut args = vec!["-D".to_owned(), folder.join("data").display().to_string(), "-p".to_owned(), port.to_string()];
+    let mut args = vec!["-D".to_owned(), folder.join(DATA).display().to_string(), "-p".to_owned(), port.to_string()];
     args.extend(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));
-    let spec =
-        Spec { program: programs.join("postgres"), args, env: Vec::new(), user, log: folder.join("postgres.log") };
+    let spec = Spec { program: programs.join("postgres"), args, env: Vec::new(), user, log: log(folder) };
     let process = Process::start(&spec)?;
-    let first = folder.join("data/postmaster.pid");
+    let first = folder.join(DATA).join("postmaster.pid");
     process.wait_until_ready(READY_MAX, || {
         // Somebody else's server may have got the port first; then this one ends.
         let pid = fs::read_to_string(&first).unwrap_or_default();
         if pid.lines().next() != Some(&process.id().to_string()) {
             return false;
         }
-        let mut ask = Command::new(programs.join("pg_isready"));
-        ask.args(["-q", "-h", "127.0.0.1", "-U", ROLE, "-d", "postgres", "-p", &port.to_string()]);
-        ask.status().is_ok_and(|status| status.success())
+        answers(programs, port)
     })?;
     Ok(process)
+}
+
+/// Whether a server takes connections there.
+fn answers(programs: &Path, port: u16) -> bool {
+    let mut ask = Command::new(programs.join("pg_isready"));
+    ask.args(["-q", "-h", "127.0.0.1", "-U", ROLE, "-d", "postgres", "-p", &port.to_string()]);
+    ask.status().is_ok_and(|status| status.success())
+}
+
+fn log(folder: &Path) -> PathBuf {
+    folder.join("postgres.log")
 }

@@ -32,6 +32,9 @@ pub enum Way {
     Delay(Duration),
     /// New connections are closed at once; those that are open go on.
     Refuse,
+    /// Nothing passes in either direction and neither end hears that the other one has closed, as behind a router that forgot
+    /// its connections. Those that are open now and those that are made meanwhile stay so, also when this is over.
+    HalfOpen,
 }
 
 /// A running proxy. It closes its connections when this is dropped.
@@ -54,9 +57,16 @@ struct Shared {
 #[derive(Debug)]
 struct Connection {
     client: TcpStream,
-    server: TcpStream,
+    /// `None` when it was half-open from its beginning: then the server never hears of it.
+    server: Option<TcpStream>,
     /// Answers do not reach the client any more.
     deaf: AtomicBool,
+    /// Nothing passes any more, not even that an end has closed.
+    silent: AtomicBool,
+    /// It has lost something, and is counted.
+    robbed: AtomicBool,
+    /// One of its ends has closed and the other one does not know.
+    orphaned: AtomicBool,
 }
 
 impl Proxy {
@@ -87,12 +97,23 @@ impl Proxy {
 
     /// Changes what it does, from the next piece on.
     pub fn set(&self, way: Way) {
+        let half_open = way == Way::HalfOpen;
         *lock(&self.shared.way) = way;
+        if half_open {
+            lock(&self.shared.connections).values().for_each(|connection| connection.silence());
+        }
     }
 
     /// Closes all connections.
     pub fn cut(&self) {
         lock(&self.shared.connections).values().for_each(|connection| connection.close());
+    }
+
+    /// Closes connections of which one end has closed long ago and the other one does not know, as keep-alive does in the end.
+    pub fn bury(&self) {
+        let connections = lock(&self.shared.connections);
+        let orphans = connections.values().filter(|connection| connection.orphaned.load(Ordering::SeqCst));
+        orphans.for_each(|connection| connection.close());
     }
 
     /// How many connections have lost something since it was started.
@@ -133,26 +154,52 @@ impl Shared {
 
     /// Carries requests, and has another thread carry answers, until one of the ends is closed.
     fn serve(self: Arc<Self>, number: u64, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(self.target) else { return };
-        let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let connection = Arc::new(Connection { client, server, deaf: AtomicBool::new(false) });
+        let half_open = *lock(&self.way) == Way::HalfOpen;
+        let server = if half_open { None } else { TcpStream::connect(self.target).ok() };
+        if server.is_none() && !half_open {
+            return;
+        }
+        let connection = Arc::new(Connection::new(client, server));
         lock(&self.connections).insert(number, Arc::clone(&connection));
+        // It may have become half-open before this one was known.
+        if *lock(&self.way) == Way::HalfOpen {
+            connection.silence();
+        }
         let (shared, answering) = (Arc::clone(&self), Arc::clone(&connection));
         let answers = thread(move || {
-            carry(&answering.server, &answering.client, |piece, finder| shared.answer(&answering, piece, finder));
-            answering.close();
+            if let Some(server) = &answering.server {
+                carry(server, Some(&answering.client), |piece, finder| shared.answer(&answering, piece, finder));
+                answering.ended();
+            }
         });
         if answers.is_ok() && !self.closing.load(Ordering::SeqCst) {
             let mut mute = false;
-            carry(&connection.client, &connection.server, |piece, finder| self.request(&mut mute, piece, finder));
+            let server = connection.server.as_ref();
+            carry(&connection.client, server, |piece, finder| self.request(&connection, &mut mute, piece, finder));
+            connection.ended();
+        } else {
+            connection.close();
+        }
+        // An end that does not know of the other's is kept open.
+        if let Ok(answers) = answers {
+            let _ = answers.join();
         }
         connection.close();
         lock(&self.connections).remove(&number);
     }
 
+    /// Whether nothing passes; then what came is lost.
+    fn swallows(&self, connection: &Connection) -> bool {
+        let silent = connection.silent.load(Ordering::SeqCst);
+        if silent && !connection.robbed.swap(true, Ordering::SeqCst) {
+            self.lost.fetch_add(1, Ordering::SeqCst);
+        }
+        silent
+    }
+
     /// How many bytes of a request pass.
-    fn request(&self, mute: &mut bool, piece: &[u8], finder: &mut Finder) -> usize {
-        if *mute {
+    fn request(&self, connection: &Connection, mute: &mut bool, piece: &[u8], finder: &mut Finder) -> usize {
+        if *mute || self.swallows(connection) {
             return 0;
         }
         let Way::LoseRequest(wanted) = lock(&self.way).clone() else {
@@ -167,7 +214,7 @@ impl Shared {
 
     /// How many bytes of an answer pass.
     fn answer(&self, connection: &Connection, piece: &[u8], finder: &mut Finder) -> usize {
-        if connection.deaf.load(Ordering::SeqCst) {
+        if connection.deaf.load(Ordering::SeqCst) || self.swallows(connection) {
             return 0;
         }
         let way = lock(&self.way).clone();
@@ -190,15 +237,34 @@ impl Shared {
 }
 
 impl Connection {
+    fn new(client: TcpStream, server: Option<TcpStream>) -> Self {
+        let _ = client.set_nodelay(true);
+        let _ = server.as_ref().map(|server| server.set_nodelay(true));
+        let [deaf, silent, robbed, orphaned] = [const { AtomicBool::new(false) }; 4];
+        Self { client, server, deaf, silent, robbed, orphaned }
+    }
+
+    fn silence(&self) {
+        self.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// One of its ends has closed.
+    fn ended(&self) {
+        match self.silent.load(Ordering::SeqCst) {
+            true => self.orphaned.store(true, Ordering::SeqCst),
+            false => self.close(),
+        }
+    }
+
     fn close(&self) {
         // They may be closed already.
         let _ = self.client.shutdown(Shutdown::Both);
-        let _ = self.server.shutdown(Shutdown::Both);
+        let _ = self.server.as_ref().map(|server| server.shutdown(Shutdown::Both));
     }
 }
 
 /// Carries what `passes` lets through, until either end is closed.
-fn carry(mut from: &TcpStream, mut to: &TcpStream, mut passes: impl FnMut(&[u8], &mut Finder) -> usize) {
+fn carry(mut from: &TcpStream, mut to: Option<&TcpStream>, mut passes: impl FnMut(&[u8], &mut Finder) -> usize) {
     let mut buffer = vec![0; PIECE_BYTES];
     let mut finder = Finder::default();
     loop {
@@ -209,7 +275,7 @@ fn carry(mut from: &TcpStream, mut to: &TcpStream, mut passes: impl FnMut(&[u8],
             Err(_) => return,
         };
         let count = passes(piece, &mut finder);
-        if to.write_all(&piece[..count]).is_err() {
+        if to.as_mut().is_some_and(|to| to.write_all(&piece[..count]).is_err()) {
             return;
         }
     }
@@ -254,107 +320,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A server that answers everything with itself, a piece at a time, and tells what it was asked.
-    fn echo() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (heard, hearing) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let heard = heard.clone();
-                std::thread::spawn(move || {
-                    carry(&stream, &stream, |piece, _| {
-                        let _ = heard.send(piece.to_vec());
-                        piece.len()
-                    });
-                });
-            }
-        });
-        (port, hearing)
-    }
-
-    fn client(proxy: &Proxy) -> TcpStream {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).unwrap()
-    }
-
-    fn say(mut stream: &TcpStream, text: &[u8]) {
-        stream.write_all(text).unwrap();
-    }
-
-    fn hear(mut stream: &TcpStream, count: usize) -> Vec<u8> {
-        let mut heard = vec![0; count];
-        stream.read_exact(&mut heard).unwrap();
-        heard
-    }
-
-    /// Nothing comes until the connection is cut.
-    fn hears_nothing_more(proxy: &Proxy, mut stream: &TcpStream) {
-        proxy.cut();
-        assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)));
-    }
-
-    #[test]
-    fn forwards_and_cuts() {
-        let (port, _hearing) = echo();
-        let proxy = Proxy::start(port).unwrap();
-        let stream = client(&proxy);
-        say(&stream, b"hello");
-        assert_eq!(hear(&stream, 5), b"hello");
-        proxy.set(Way::Delay(Duration::from_millis(1)));
-        say(&stream, b"again");
-        assert_eq!(hear(&stream, 5), b"again");
-        hears_nothing_more(&proxy, &stream);
-        proxy.set(Way::Refuse);
-        assert!(matches!(client(&proxy).read(&mut [0; 1]), Ok(0) | Err(_)));
-        assert_eq!(proxy.lost(), 0);
-    }
-
-    #[test]
-    fn a_connection_that_lost_an_answer_hears_no_other() {
-        let (port, hearing) = echo();
-        let proxy = Proxy::start(port).unwrap();
-        let (stream, other) = (client(&proxy), client(&proxy));
-        for stream in [&stream, &other] {
-            say(stream, b"before");
-            assert_eq!((hear(stream, 6), hearing.recv().unwrap()), (b"before".to_vec(), b"before".to_vec()));
-        }
-        proxy.set(Way::LoseAnswers);
-        say(&stream, b"lost");
-        assert_eq!(hearing.recv().unwrap(), b"lost", "the request passed");
-        while proxy.lost() == 0 {
-            std::thread::yield_now();
-        }
-        proxy.set(Way::Forward);
-        say(&stream, b"after");
-        assert_eq!(hearing.recv().unwrap(), b"after");
-        say(&other, b"fine");
-        assert_eq!(hear(&other, 4), b"fine");
-        hears_nothing_more(&proxy, &stream);
-    }
-
-    #[test]
-    fn loses_what_it_is_told_to_and_what_follows() {
-        let (port, hearing) = echo();
-        let proxy = Proxy::start(port).unwrap();
-        proxy.set(Way::LoseAnswer(b"COMMIT".to_vec()));
-        let stream = client(&proxy);
-        say(&stream, b"begin COM");
-        assert_eq!(hear(&stream, 9), b"begin COM");
-        say(&stream, b"MIT done");
-        while proxy.lost() == 0 {
-            std::thread::yield_now();
-        }
-        hears_nothing_more(&proxy, &stream);
-        while hearing.recv().unwrap() != b"MIT done" {}
-
-        proxy.set(Way::LoseRequest(b"COMMIT".to_vec()));
-        let stream = client(&proxy);
-        say(&stream, b"begin COMMIT done");
-        assert_eq!(hear(&stream, 6), b"begin ");
-        assert_eq!((hearing.recv().unwrap(), proxy.lost()), (b"begin ".to_vec(), 2));
-        hears_nothing_more(&proxy, &stream);
-    }
-}
+mod tests;
