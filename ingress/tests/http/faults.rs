@@ -85,6 +85,8 @@ pub(crate) struct Switches {
     pub(crate) store_down: AtomicBool,
     /// How many asked the store for its progress since the start.
     pub(crate) asked: watch::Sender<usize>,
+    /// How many may still ask the store for policies; the others wait. Without a number nobody does.
+    pub(crate) policy_looks: watch::Sender<Option<usize>>,
     /// While true, whoever asks the store for its progress waits.
     pub(crate) store_held: watch::Sender<bool>,
     /// Once true, the fan-out ends.
@@ -220,6 +222,8 @@ impl Store for Switched {
         self.store.policies(rows_max).await
     }
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()> {
+        self.switches.policy_looks.subscribe().wait_for(|left| *left != Some(0)).await.unwrap();
+        self.switches.policy_looks.send_modify(|left| *left = left.map(|left| left - 1));
         self.store.save_policy(policy).await
     }
     async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> Result<u64> {

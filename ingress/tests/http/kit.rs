@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 pub(crate) const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
 
 /// Long enough for any machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When the tests happen: the session of [`session`] is released and not over.
 pub(crate) const NOW: &str = "2026-11-23T00:30:00Z";

@@ -16,6 +16,7 @@ mod ops;
 mod pages;
 mod personal;
 mod policy;
+mod proxies;
 mod ready;
 mod roles;
 mod sessions;
