@@ -103,6 +103,8 @@ async fn a_policy_is_rehearsed_before_it_is_set() {
     assert_eq!((&told["arrivals"], &told["in_force"]["admitted"]), (&3.into(), &3.into()));
     assert_eq!(told["rehearsed"]["admitted"], 1);
     assert_eq!(told["rehearsed"]["refused"][Kind::Doctor.as_str()]["patients"], 2);
+    assert_eq!(told["most_affected"], json!({"doctor": [{"key": "li", "in_force": 0, "rehearsed": 2}]}));
+    assert_eq!(told["not_recorded"], json!(["address", "client", "member_level"]));
     let wrong = json!({"limits": {"doctor": {"rate_per_s": 1.0, "burst": 0}}});
     let refused = problem(rehearse(wrong).send().await.unwrap(), 422, "invalid-policy").await;
     assert!(refused["errors"][0].as_str().unwrap().contains("burst"), "{refused}");
