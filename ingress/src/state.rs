@@ -18,12 +18,13 @@ use crate::catalogue::Catalogue;
 use crate::challenge::Challenge;
 use crate::heat::Heat;
 use crate::idempotency::Window;
+use crate::jitter;
 use crate::lost_log;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::personal;
 use crate::policy::Current;
-use crate::problem::{Problem, kind};
+use crate::problem::{Problem, RETRY, kind};
 use crate::progress::Progress;
 use crate::shed::{Bounds, Shed};
 use crate::streams::{self, Streams};
@@ -106,7 +107,7 @@ impl State {
 
     /// How long people may wait, and how much may wait: as the policy says, else as configured.
     pub(crate) fn bounds(&self) -> Bounds {
-        self.policy.throttle.policy().shed.map_or(self.options.shed, |shed| Bounds {
+        self.policy.throttle.in_force().shed.map_or(self.options.shed, |shed| Bounds {
             wait_max: Duration::from_millis(shed.wait_max_ms),
             undecided_max: shed.undecided_max,
         })
@@ -121,7 +122,7 @@ impl State {
     /// A place among the streams, for a client at this address.
     pub(crate) fn stream_slot(&self, kind: streams::Kind, address: IpAddr) -> Result<streams::Slot, Problem> {
         if self.is_stopping() {
-            return Err(Problem::new(&kind::STOPPING).retry_after(Duration::from_secs(1)));
+            return Err(Problem::new(&kind::STOPPING).retry_after(jitter::spread(RETRY)));
         }
         self.streams.open(kind, address)
     }
