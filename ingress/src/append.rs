@@ -1,6 +1,5 @@
 //! Appends to the intent log, and waits for what comes of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use orderly_domain::envelope::{self, Intent};
@@ -9,8 +8,9 @@ use orderly_domain::port::store::Committed;
 use orderly_domain::{Position, partition_of};
 
 use crate::problem::{Problem, kind};
+use crate::settling::{self, Settled};
 use crate::state::Shared;
-use crate::waiters::{Waiting, Woken};
+use crate::waiters::Waiting;
 
 /// Whom the bounds of the line hold for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +62,6 @@ fn unknown(detail: &'static str) -> Problem {
     Problem::new(&kind::OUTCOME_UNKNOWN).detail(detail).retry_after(Duration::from_secs(1))
 }
 
-/// What a wait for a decision ended with.
-pub(crate) enum Settled {
-    /// The decision was heard: the commit, and the index in it.
-    Heard(Arc<[Committed]>, usize),
-    /// It is decided: the store has it.
-    Decided,
-    /// Not within the time, or the server stops.
-    NotYet,
-}
-
 /// A place among those who wait for a record's decision.
 pub(crate) fn waiting(state: &Shared, position: Position) -> Result<Waiting, Problem> {
     state.waiters.register(position).map_err(|_| {
@@ -83,26 +73,13 @@ pub(crate) fn waiting(state: &Shared, position: Position) -> Result<Waiting, Pro
 
 /// Waits until a record is decided, for `wait` at most. When there is no room to wait, it doesn't.
 pub(crate) async fn settle(state: &Shared, position: Position, wait: Duration) -> Settled {
-    // First among the waiters, then the look: so that a decision between the two is not missed.
-    let Ok(mut waiting) = waiting(state, position) else {
-        return if state.progress.is_decided(position) { Settled::Decided } else { Settled::NotYet };
-    };
-    let deadline = tokio::time::sleep(wait);
-    tokio::pin!(deadline);
-    loop {
-        if state.progress.is_decided(position) {
-            return Settled::Decided;
-        }
+    let end = async {
         tokio::select! {
-            woken = waiting.woken() => match woken {
-                Some(Woken::Decided(committed, index)) => return Settled::Heard(committed, index),
-                Some(Woken::Recheck) => {}
-                None => return Settled::NotYet,
-            },
-            () = &mut deadline => return Settled::NotYet,
-            () = state.stopped() => return Settled::NotYet,
+            () = tokio::time::sleep(wait) => {}
+            () = state.stopped() => {}
         }
-    }
+    };
+    settling::settled(&state.progress, &state.waiters, position, end).await
 }
 
 /// The decision on a record that was taken, when it is made within `wait` and can be read. That it cannot be read changes

@@ -10,6 +10,7 @@ use orderly_domain::port::fanout::Event;
 
 use crate::catalogue;
 use crate::progress::Meter;
+use crate::settling;
 use crate::shed::Drain;
 use crate::state::Shared;
 
@@ -43,9 +44,8 @@ pub(crate) async fn follow(state: Shared, mut events: BoxStream<'static, Event>)
                     if !state.progress.is_decided(decision.position) {
                         state.metrics.decision.observe(now.since(decision.logged_at).as_secs_f64());
                     }
-                    state.progress.advance(decision.position.partition, decision.position.offset + 1);
                 }
-                state.waiters.tell(&committed);
+                settling::tell(&state.progress, &state.waiters, &committed);
             }
             Event::Gap => {
                 state.metrics.gaps.inc();

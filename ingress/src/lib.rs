@@ -28,6 +28,8 @@ mod health;
 mod heat;
 mod hospital;
 mod idempotency;
+#[cfg(test)]
+mod interleaved;
 mod jitter;
 mod lost_log;
 mod names;
@@ -47,10 +49,12 @@ mod request;
 mod routes;
 mod server;
 mod sessions;
+mod settling;
 mod shed;
 mod state;
 mod streams;
 mod suspicion;
+mod sync;
 mod tickets;
 mod waiters;
 

@@ -1,8 +1,10 @@
 //! The throttle policy in force: read, set, and where it came from.
 
+#[cfg(test)]
+mod interleaved;
+
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -18,6 +20,7 @@ use crate::problem::{Problem, kind};
 use crate::request::{self, Query};
 use crate::state::Shared;
 use crate::suspicion::Suspicion;
+use crate::sync::{ArcSwap, Mutex};
 use crate::throttle::{self, Policy, Throttle};
 
 /// The longest reason for a change, in bytes of UTF-8.
@@ -30,11 +33,11 @@ const HISTORY_MAX: usize = 1_000;
 pub(crate) struct Current {
     pub(crate) throttle: Throttle,
     pub(crate) suspicion: Suspicion,
+    /// Suspicion is told one policy after the other, the newest last.
+    telling: Mutex<()>,
     version: ArcSwap<PolicyVersion>,
     /// Changes are made one after the other.
     changing: tokio::sync::Mutex<()>,
-    /// Suspicion is told one policy after the other, the newest last.
-    telling: std::sync::Mutex<()>,
     /// And policies are rehearsed one after the other.
     pub(crate) rehearsing: tokio::sync::Mutex<()>,
 }
@@ -53,10 +56,10 @@ impl Current {
         Self {
             throttle,
             suspicion,
+            telling: Mutex::default(),
             version: ArcSwap::from_pointee(version),
             changing: tokio::sync::Mutex::default(),
             rehearsing: tokio::sync::Mutex::default(),
-            telling: std::sync::Mutex::default(),
         }
     }
 
@@ -88,9 +91,6 @@ impl Current {
         Ok(())
     }
 
-    async fn set(
-        &self,
-        store: &dyn port::Store,
     /// Lets what the policy has scheduled begin and end. Returns the names of what holds now, if that has changed.
     fn keep_time(&self, now: Timestamp) -> Option<Vec<String>> {
         let scheduled = self.throttle.keep_time(now)?;
@@ -105,6 +105,9 @@ impl Current {
         self.suspicion.follow(self.throttle.in_force().suspicion.as_ref());
     }
 
+    async fn set(
+        &self,
+        store: &dyn port::Store,
         clock: &dyn Clock,
         policy: Policy,
         author: &str,

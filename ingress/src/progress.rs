@@ -1,10 +1,12 @@
 //! How far the pipeline is, as this node has heard: where positions and waiting times come from.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use orderly_domain::port::store::Committed;
 use orderly_domain::{Offset, Partition, Position, Timestamp};
+
+use crate::sync::AtomicU64;
 
 /// Over which time a rate is averaged: older measurements weigh e times less for each of it.
 const RATE_WINDOW: Duration = Duration::from_secs(2);

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use orderly_domain::Position;
 use orderly_domain::port::store::Committed;
 use prometheus::IntGauge;
 use tokio::sync::mpsc;
+
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, fence};
 
 const SHARDS: usize = 64;
 
@@ -57,6 +59,8 @@ impl Waiters {
     pub(crate) fn register(self: &Arc<Self>, position: Position) -> Result<Waiting, Full> {
         let admit = |count: usize| (count < self.count_max).then_some(count + 1);
         self.count.try_update(Ordering::Relaxed, Ordering::Relaxed, admit).map_err(|_| Full)?;
+        // With the one in `tell`: either that one sees this waiter, or the look that follows here sees what it tells of.
+        fence(Ordering::SeqCst);
         self.gauge.inc();
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel(UNREAD_MAX);
@@ -70,6 +74,7 @@ impl Waiters {
 
     /// Wakes those who wait for one of these records, or hold a booking that one of them released.
     pub(crate) fn tell(&self, committed: &Arc<[Committed]>) {
+        fence(Ordering::SeqCst);
         if self.count() == 0 {
             return;
         }
@@ -88,6 +93,11 @@ impl Waiters {
                 waiting.retain(|(_, sender)| sender.try_send(Woken::Recheck).is_ok());
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| lock(shard).is_empty())
     }
 
     fn wake(&self, position: Position, woken: impl Fn() -> Woken) {
@@ -192,7 +202,7 @@ mod tests {
         assert_eq!(waiters.register(at(1)).map(|_| ()), Err(Full));
         drop(one);
         assert_eq!((waiters.count(), waiters.gauge.get()), (0, 0));
-        assert!(waiters.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        assert!(waiters.is_empty());
         assert!(waiters.register(at(1)).is_ok());
     }
 

@@ -21,6 +21,7 @@ use crate::append;
 use crate::auth::Caller;
 use crate::problem::{Problem, kind};
 use crate::request::{self, Format};
+use crate::settling::Settled;
 use crate::state::Shared;
 use crate::tickets::Log;
 
@@ -192,7 +193,7 @@ async fn refusals(state: &Shared, log: &[(SessionId, Position)], deadline: Insta
     }
     for position in last.into_values() {
         let settled = append::settle(state, position, deadline.saturating_duration_since(Instant::now())).await;
-        if matches!(settled, append::Settled::NotYet) {
+        if matches!(settled, Settled::NotYet) {
             return None;
         }
     }

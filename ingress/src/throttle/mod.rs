@@ -21,9 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock, Reference as _};
 use orderly_domain::{CampusId, DepartmentId, DoctorId, PatientId, Timestamp};
+
+use crate::sync::ArcSwap;
 
 pub use cells::SHARED_CELLS;
 use limits::Make;
@@ -192,17 +193,17 @@ impl<C: Clock + Clone> Throttle<C> {
         Arc::clone(&self.limits.load().policy)
     }
 
+    /// What holds now: the policy that was set, with what its schedule puts in its place at this time of the day.
+    pub fn in_force(&self) -> Arc<Policy> {
+        Arc::clone(&self.limits.load().in_force)
+    }
+
     /// The names of the policy's scheduled entries that hold.
     pub fn scheduled(&self) -> Vec<String> {
         let limits = self.limits.load();
         let entries = limits.scheduled.iter().filter_map(|index| limits.policy.schedule.get(*index));
         entries.map(|entry| entry.name.clone()).collect()
     }
-    /// What holds now: the policy that was set, with what its schedule puts in its place at this time of the day.
-    pub fn in_force(&self) -> Arc<Policy> {
-        Arc::clone(&self.limits.load().in_force)
-    }
-
 
     /// How many requests were measured since the start, whatever became of them.
     pub fn asked(&self) -> u64 {

@@ -15,11 +15,12 @@ use orderly_domain::port::store::{AppointmentStatus, Committed};
 use orderly_domain::{PatientId, ticket};
 use serde::Deserialize;
 
-use crate::append::{self, Settled};
+use crate::append;
 use crate::auth::Caller;
 use crate::personal;
 use crate::problem::{Problem, kind};
 use crate::request::Query;
+use crate::settling::Settled;
 use crate::state::Shared;
 
 pub(crate) use view::{Log, View};
