@@ -53,12 +53,12 @@ async fn a_policy_is_rehearsed_on_what_was_asked() {
         .expect("writable");
     let server = Server::start_with(folder.path(), &["--config", "orderly.toml"]);
     let (http, url) = (reqwest::Client::new(), server.url());
-    let session_id = loop {
+    let (session_id, doctor_id) = loop {
         let answer = http.get(format!("{url}/v1/sessions")).send().await.expect("an answer");
         let list: serde_json::Value = answer.json().await.expect("JSON");
         let sessions = list["sessions"].as_array().expect("a list");
         if let Some(open) = sessions.iter().find(|session| session["state"] == "open") {
-            break open["session_id"].clone();
+            break (open["session_id"].clone(), open["doctor_id"].as_str().expect("an id").to_owned());
         }
     };
     let token = output(orderly(folder.path()).args(["token", "--sub", "ann", "--role", "patient"]));
@@ -95,6 +95,18 @@ async fn a_policy_is_rehearsed_on_what_was_asked() {
         table.contains("throttled by the patient limit") && table.contains("the limits address and client"),
         "{table}"
     );
+    let lane = "[[lanes]]\nname = \"gold\"\nlevels = [\"gold\"]\nshare = 0.2\n";
+    let limits = "doctor = { rate_per_s = 0.001, burst = 3 }\nglobal = { rate_per_s = 1000, burst = 1000 }";
+    fs::write(folder.path().join("strict.toml"), format!("[limits]\n{limits}\n{lane}")).expect("writable");
+    let affected = serde_json::json!({ "doctor": [{ "key": doctor_id, "in_force": 0, "rehearsed": 7 }] });
+    let log = rehearse(&[]);
+    assert_eq!((&log["most_affected"], &log["rehearsed"]["refused"]["doctor"]["keys"]), (&affected, &1.into()));
+    assert_eq!(log["not_recorded"], serde_json::json!(["address", "client", "member_level"]));
+    assert_eq!(trace()["not_recorded"], serde_json::json!(["client", "member_level"]));
+    let table = output(orderly(folder.path()).args(["policy", "rehearse", "strict.toml", "--data", "data"]));
+    let row = table.lines().find(|line| line.trim_start().starts_with(&doctor_id)).expect("the doctor's row");
+    assert_eq!(row.split_whitespace().skip(1).collect::<Vec<_>>(), ["0", "7", "+7"], "{table}");
+    assert!(table.contains("No request has a member level there"), "{table}");
     let told = complaint(
         orderly(folder.path()).args([
             "policy",
