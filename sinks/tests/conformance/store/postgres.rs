@@ -1,5 +1,8 @@
 //! The PostgreSQL store, and what is its own: several nodes, a server that is killed or stopped, days.
 
+mod nodes;
+mod standby;
+
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
