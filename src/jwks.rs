@@ -30,7 +30,7 @@ impl Provider {
     /// # Errors
     /// When its address cannot be read.
     pub(crate) fn new(url: &str, refresh: Duration, keys: Keys) -> anyhow::Result<Self> {
-        let url: Url = url.parse().with_context(|| format!("auth.jwks_url {url:?} is no address"))?;
+        let url: Url = url.parse().context("auth.jwks_url is no address")?;
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().context("the HTTP client cannot be made")?;
         Ok(Self { http, url, refresh, keys })
     }

@@ -16,6 +16,7 @@ mod keys;
 mod personal;
 mod plan;
 mod receipt;
+mod redaction;
 mod rehearse;
 mod replay;
 mod serve;
@@ -48,7 +49,8 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Where stderr is closed, the exit status alone has to tell.
-            let _ = writeln!(std::io::stderr().lock(), "orderly: {error:#}");
+            let error = format!("{error:#}");
+            let _ = writeln!(std::io::stderr().lock(), "orderly: {}", redaction::in_text(&error));
             ExitCode::FAILURE
         }
     }

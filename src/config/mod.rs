@@ -11,6 +11,8 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use confique::{Config as _, Layer as _};
 
+use crate::redaction::{self, HIDDEN};
+
 pub(crate) use options::read_policy;
 pub(crate) use print::print;
 pub(crate) use sections::{Config, LogFormat, Profile};
@@ -65,7 +67,17 @@ fn validate(config: &Config) -> anyhow::Result<()> {
             value.as_integer() != Some(0) || MAY_BE_ZERO.contains(&path.as_str()),
             "the configuration cannot be used: `{path}` is 0; set at least 1"
         );
+        ensure!(
+            !value.as_str().is_some_and(redaction::is_hidden),
+            "the configuration cannot be used: the password in `{path}` is {HIDDEN}, as `orderly config --print` writes it; \
+             put the password in its place"
+        );
     }
+    ensure!(
+        redaction::in_address(&config.clickhouse.url) == config.clickhouse.url,
+        "the configuration cannot be used: there is a password in `clickhouse.url`; write it into a file, name that by \
+         `clickhouse.password_file`, and the user by `clickhouse.user`"
+    );
     ensure!(
         config.ingress.header_bytes_max >= HEADER_BYTES_MIN,
         "the configuration cannot be used: `ingress.header_bytes_max` is {}; set at least {HEADER_BYTES_MIN}",

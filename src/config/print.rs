@@ -7,9 +7,11 @@ use confique::Config as _;
 use confique::meta::{FieldKind, Meta};
 
 use super::Config;
+use crate::redaction;
 
 /// A file that configures what `config` is, with what each key means and how its environment variable is named. Keys
-/// without a value are there as comments. It holds no secrets: the configuration only names the files that do.
+/// without a value are there as comments. It holds no secrets: the configuration names the files that do, and the
+/// passwords of addresses are hidden.
 ///
 /// # Errors
 /// When a value cannot be written as TOML, such as a path that is not Unicode.
@@ -35,6 +37,10 @@ fn section(text: &mut String, meta: &Meta, prefix: &str, values: &toml::Table) -
             (FieldKind::Leaf { env, .. }, value) => {
                 writeln!(text, "# Environment: {}", env.unwrap_or("none"))?;
                 match value {
+                    Some(toml::Value::String(value)) => {
+                        let value = toml::Value::String(redaction::in_address(value).into_owned());
+                        writeln!(text, "{} = {value}", field.name)?;
+                    }
                     Some(value) => writeln!(text, "{} = {value}", field.name)?,
                     None => writeln!(text, "# {} =", field.name)?,
                 }

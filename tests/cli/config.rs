@@ -91,6 +91,65 @@ fn what_is_printed_is_a_configuration_of_the_same() {
     assert_eq!(differing, [("partitions = 8".to_owned(), "partitions = 3".to_owned())], "the environment wins");
 }
 
+/// Where a password may stand in the configuration, with one in it.
+fn addresses(password: &str) -> [(&'static str, String); 4] {
+    [
+        ("ORDERLY_POSTGRES__URL", format!("postgres://ann:{password}@127.0.0.1:1/orderly")),
+        ("ORDERLY_POSTGRES__READ_URL", format!("postgres://ann@127.0.0.1:1/orderly?password={password}")),
+        ("ORDERLY_REDIS__URLS", format!("redis://:{password}@127.0.0.1:1,redis://ann:{password}@127.0.0.1:2")),
+        ("ORDERLY_AUTH__JWKS_URL", format!("http://ann:{password}@127.0.0.1:1/jwks.json")),
+    ]
+}
+
+#[test]
+fn a_password_in_an_address_is_told_nowhere() {
+    const PASSWORD: &str = "gr3enF!nch";
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("writable");
+    let key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
+    write("ticket.keys", format!("1 {key}\n"));
+    write("personal.keys", format!("pseudonyms {key}\n1 {key}\n"));
+    let told = |arguments: &[&str]| {
+        let mut command = orderly(folder.path());
+        command.args(arguments).envs(addresses(PASSWORD)).env("ORDERLY_TELEMETRY__LOG", "trace");
+        command.env("ORDERLY_PROFILE", "distributed").env("ORDERLY_KAFKA__BROKERS", "127.0.0.1:1");
+        command.env("ORDERLY_TICKET__KEYS_FILE", "ticket.keys").env("ORDERLY_PERSONAL__KEYS_FILE", "personal.keys");
+        let output = command.output().expect("it runs");
+        let told = [output.stdout, output.stderr].map(|told| String::from_utf8(told).expect("text")).concat();
+        assert!(!told.contains(PASSWORD), "{arguments:?}: {told}");
+        (output.status.success(), told)
+    };
+    let (done, printed) = told(&["config", "--print"]);
+    assert!(done, "{printed}");
+    for (_, address) in addresses("***") {
+        assert!(printed.contains(&format!("{address:?}")), "{address}: {printed}");
+    }
+    // None of the servers is there.
+    for (start, cause) in [
+        (&["serve", "--listen", "127.0.0.1:0"][..], "orderly: the "),
+        (&["audit", "head"], "audit trail"),
+        (&["follow", "--group", "g"], "Redis"),
+    ] {
+        let (done, told) = told(start);
+        assert!(!done && told.contains(cause), "{start:?}: {told}");
+    }
+
+    // A line that cannot be read is shown.
+    for line in [format!("url = 'postgres://ann:{PASSWORD}@db"), format!("password = '{PASSWORD}")] {
+        write("orderly.toml", format!("[postgres]\n{line}\n"));
+        let told = complaint(orderly(folder.path()).args(["config", "--config", "orderly.toml"]), 1);
+        assert!(told.contains("line 2") && !told.contains(PASSWORD), "{told}");
+    }
+    // What was printed is no configuration until the passwords are back.
+    write("printed.toml", printed);
+    let told = complaint(orderly(folder.path()).args(["config", "--config", "printed.toml"]), 1);
+    assert!(told.contains("as `orderly config --print` writes it"), "{told}");
+    let mut clickhouse = orderly(folder.path());
+    clickhouse.arg("config").env("ORDERLY_CLICKHOUSE__URL", format!("http://ann:{PASSWORD}@127.0.0.1:1"));
+    let told = complaint(&mut clickhouse, 1);
+    assert!(told.contains("clickhouse.password_file") && !told.contains(PASSWORD), "{told}");
+}
+
 #[test]
 fn without_a_key_it_does_not_start_and_says_how_to_set_one() {
     let folder = tempfile::tempdir().expect("a folder");
