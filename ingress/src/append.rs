@@ -7,10 +7,14 @@ use orderly_domain::port::log::Appended;
 use orderly_domain::port::store::Committed;
 use orderly_domain::{Position, partition_of};
 
-use crate::problem::{Problem, kind};
+use crate::jitter;
+use crate::problem::{Problem, RETRY, kind};
 use crate::settling::{self, Settled};
 use crate::state::Shared;
 use crate::waiters::Waiting;
+
+/// The soonest that a client is asked to come back where there is no room to wait.
+const WAITING_RETRY: Duration = Duration::from_secs(2);
 
 /// Whom the bounds of the line hold for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +63,7 @@ pub(crate) async fn durably(state: &Shared, intent: &Intent, line: Line) -> Resu
 }
 
 fn unknown(detail: &'static str) -> Problem {
-    Problem::new(&kind::OUTCOME_UNKNOWN).detail(detail).retry_after(Duration::from_secs(1))
+    Problem::new(&kind::OUTCOME_UNKNOWN).detail(detail).retry_after(jitter::spread(RETRY))
 }
 
 /// A place among those who wait for a record's decision.
@@ -67,7 +71,7 @@ pub(crate) fn waiting(state: &Shared, position: Position) -> Result<Waiting, Pro
     state.waiters.register(position).map_err(|_| {
         Problem::new(&kind::OVERLOADED)
             .detail("As many requests and streams wait as this server has room for. Poll instead, or try again later.")
-            .retry_after(Duration::from_secs(2))
+            .retry_after(jitter::spread(WAITING_RETRY))
     })
 }
 
