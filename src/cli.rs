@@ -314,6 +314,10 @@ pub(crate) struct AuditRun {
     /// A token of role ops, to freeze with
     #[arg(long, env = "ORDERLY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+
+    /// How that server is spoken to by TLS.
+    #[command(flatten)]
+    pub tls: ServerTls,
 }
 
 /// Options of `orderly follow`.
@@ -474,8 +478,11 @@ anchors it cannot be told whether the whole chain, or its end, was replaced.")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// Print the policy in force, as TOML
-    #[command(after_help = "Example:
-  orderly policy get > policy.toml")]
+    #[command(after_help = "Examples:
+  orderly policy get > policy.toml
+  orderly policy get --url https://orderly.example:9443 --ca-file roots.pem --certificate-file amy.pem --key-file amy.key
+      From a server whose certificate comes from roots of your own, and that lets in only who shows one. Every command that
+      asks a server takes these options, or ORDERLY_URL, ORDERLY_CA_FILE, ORDERLY_CERTIFICATE_FILE and ORDERLY_KEY_FILE.")]
     Get {
         /// The server to ask.
         #[command(flatten)]
@@ -642,12 +649,38 @@ Sessions go in groups; a group in which one cannot be opened is not opened, and 
 #[derive(Debug, Args)]
 pub(crate) struct Server {
     /// Its address
-    #[arg(long, value_name = "URL", env = "ORDERLY_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ORDERLY_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080"
+    )]
     pub url: reqwest::Url,
 
     /// A token with the role ops; `orderly token --sub NAME --role ops` makes one
     #[arg(long, value_name = "TOKEN", env = "ORDERLY_TOKEN", hide_env_values = true)]
     pub token: String,
+
+    /// How it is spoken to by TLS.
+    #[command(flatten)]
+    pub tls: ServerTls,
+}
+
+/// TLS to a running server.
+#[derive(Debug, Args)]
+pub(crate) struct ServerTls {
+    /// The roots that its certificate comes from (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE", env = "ORDERLY_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Your certificate, for a server that lets in only who shows one (PEM)
+    #[arg(long, value_name = "FILE", env = "ORDERLY_CERTIFICATE_FILE", requires = "key_file")]
+    pub certificate_file: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", env = "ORDERLY_KEY_FILE", requires = "certificate_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Options of `orderly token`.
@@ -729,6 +762,7 @@ pub(crate) enum Certs {
   orderly certs dev --out certs
   ORDERLY_TLS__CERTIFICATE_FILE=certs/certificate.pem ORDERLY_TLS__KEY_FILE=certs/key.pem orderly serve --demo
   curl --cacert certs/roots.pem https://localhost:8080/healthz
+  ORDERLY_URL=https://localhost:8080 ORDERLY_CA_FILE=certs/roots.pem orderly policy get
 
 It is good for localhost and the loopback addresses, for servers and for clients. Run it again for a new one by the same root: a
 server that runs takes it over.")]

@@ -108,7 +108,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::AuditRun(command) => {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
-            let server = command.freeze.zip(command.token).map(|(url, token)| cli::Server { url, token });
+            let (freeze, tls) = (command.freeze.zip(command.token), command.tls);
+            let server = freeze.map(|(url, token)| cli::Server { url, token, tls });
             let freeze = server.map(Client::new).transpose()?;
             Box::pin(auditor::run(&config, command.listen, freeze, command.roots.as_deref())).await?;
         }

@@ -225,6 +225,9 @@ fn announce(server: &Server, config: &Config, demo: bool) -> anyhow::Result<()> 
     let mut out = std::io::stdout().lock();
     let scheme = if config.tls.certificate_file.is_some() { "https" } else { "http" };
     writeln!(out, "orderly listens on {scheme}://{address}, data in {data}")?;
+    if let Some(address) = server.ops_addr() {
+        writeln!(out, "orderly listens for ops on https://{address}, to whoever shows a certificate")?;
+    }
     if demo {
         writeln!(
             out,

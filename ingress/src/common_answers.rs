@@ -15,7 +15,7 @@ pub(crate) fn complete(description: &mut OpenApi) {
     for (path, item) in &mut description.paths.paths {
         for (method, operation) in operations(item) {
             if let Some(operation) = operation {
-                let route = match routes::find(&method, path) {
+                let route = match routes::find(routes::Side::Everybody, &method, path) {
                     Found::Route(index) => Some(&routes::TABLE[index]),
                     _ => None,
                 };

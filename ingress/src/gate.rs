@@ -16,12 +16,12 @@ use crate::auth::Caller;
 use crate::jitter;
 use crate::pages;
 use crate::problem::{ComeBack, Problem, RETRY, kind};
-use crate::routes::{self, Access, Found, Pace, Route};
+use crate::routes::{self, Access, Found, Pace, Route, Side};
 use crate::state::Shared;
 use crate::suspicion::Witness;
 
-pub(crate) async fn gate(state: Shared, router: Router, mut request: Request) -> Response {
-    let index = match routes::find(request.method(), request.uri().path()) {
+pub(crate) async fn gate(state: Shared, router: Router, side: Side, mut request: Request) -> Response {
+    let index = match routes::find(side, request.method(), request.uri().path()) {
         Found::Route(index) => index,
         Found::OtherMethods(taken) => return method_not_allowed(&taken).into_response(),
         Found::Nothing => return no_such_route().into_response(),

@@ -59,7 +59,7 @@ mod tickets;
 mod waiters;
 
 pub use names::{HospitalNames, NAME_CHARS_MAX, NAMES_MAX, Name};
-pub use options::Options;
+pub use options::{OpsListener, Options};
 pub use proxies::{Header, NotNetworks, Proxies};
 pub use server::{Error, Server};
 pub use shed::Bounds;

@@ -15,6 +15,15 @@ use crate::shed::Bounds;
 use crate::throttle::Policy;
 use crate::tls;
 
+/// A listener of its own for ops, analysts, auditors and what watches the node.
+#[derive(Clone, Debug)]
+pub struct OpsListener {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Certificates: its own, and the roots of those who may come.
+    pub tls: tls::Files,
+}
+
 /// Settings of the HTTP server. Every limit is a maximum that the process never exceeds.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -38,13 +47,15 @@ pub struct Options {
     pub shed: Bounds,
     /// Certificates, to speak TLS; without them it is plain HTTP.
     pub tls: Option<tls::Files>,
+    /// A listener for ops. With it, at the first one there is nothing of theirs, and nothing of patients at theirs.
+    pub ops: Option<OpsListener>,
     /// Proxies whose word is taken for where a request comes from. Their own connections are not limited by address.
     pub trusted_proxies: Proxies,
     /// Where to record who asks for what, so that policies can be rehearsed on it; nowhere, without it.
     pub arrivals_file: Option<PathBuf>,
     /// How large that file may become, in bytes.
     pub arrivals_bytes_max: u64,
-    /// Open connections. Further ones wait in the kernel's queue.
+    /// Open connections, besides those at the listener for ops. Further ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Open connections of one client address. Further ones are closed at once.
     pub connections_per_address_max: usize,
@@ -105,6 +116,7 @@ impl Default for Options {
             audit: audit::Options::default(),
             shed: Bounds::default(),
             tls: None,
+            ops: None,
             trusted_proxies: Proxies::default(),
             arrivals_file: None,
             arrivals_bytes_max: 1 << 30,

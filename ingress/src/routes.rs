@@ -61,6 +61,32 @@ const OPS: Access = Access::Only(Role::Ops);
 const ANALYST: Access = Access::Only(Role::Analyst);
 const AUDITOR: Access = Access::Only(Role::Auditor);
 
+/// Who comes in at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Everybody, where there is one listener for all.
+    Everybody,
+    /// Patients, where there is another one for ops.
+    Patients,
+    /// Ops, analysts, auditors, and what watches the node.
+    Ops,
+}
+
+/// Public addresses that patients have no use for: where there is a listener for ops, they are there only.
+const FOR_OPS: [&str; 3] = ["/metrics", "/ops", "/reports"];
+
+impl Route {
+    /// Whether there is this route for those who come in at that side.
+    fn is_at(&self, side: Side) -> bool {
+        match (side, self.access) {
+            (Side::Everybody, _) => true,
+            (Side::Ops, access) => access != PATIENT,
+            (Side::Patients, Access::Public) => !FOR_OPS.contains(&self.path),
+            (Side::Patients, access) => access == PATIENT,
+        }
+    }
+}
+
 /// Every route.
 pub(crate) static TABLE: [Route; 36] = [
     route(Method::POST, "/v1/bookings", PATIENT, Pace::Waits),
@@ -128,13 +154,15 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// Looks a call up.
-pub(crate) fn find(method: &Method, path: &str) -> Found {
+/// Looks a call up, for those who come in at that side.
+pub(crate) fn find(side: Side, method: &Method, path: &str) -> Found {
     let Ok(found) = PATHS.at(path) else { return Found::Nothing };
     let asked = if *method == Method::HEAD { &Method::GET } else { method };
-    let methods = || found.value.iter().map(|index| &TABLE[*index].method);
-    match found.value.iter().find(|index| TABLE[**index].method == *asked) {
+    let indices = || found.value.iter().filter(|index| TABLE[**index].is_at(side));
+    let methods = || indices().map(|index| &TABLE[*index].method);
+    match indices().find(|index| TABLE[**index].method == *asked) {
         Some(index) => Found::Route(*index),
+        None if indices().next().is_none() => Found::Nothing,
         None => {
             let head = methods().any(|method| *method == Method::GET).then_some(&Method::HEAD);
             Found::OtherMethods(methods().chain(head).collect())
@@ -149,18 +177,44 @@ mod tests {
     #[test]
     fn every_route_is_found_by_its_path() {
         for (index, route) in TABLE.iter().enumerate() {
-            assert_eq!(find(&route.method, &route.path.replace(['{', '}'], "")), Found::Route(index), "{}", route.path);
+            assert_eq!(
+                find(Side::Everybody, &route.method, &route.path.replace(['{', '}'], "")),
+                Found::Route(index),
+                "{}",
+                route.path
+            );
         }
     }
 
     #[test]
     fn other_methods_and_paths_are_told_apart() {
-        assert_eq!(find(&Method::HEAD, "/healthz"), find(&Method::GET, "/healthz"));
+        assert_eq!(find(Side::Everybody, &Method::HEAD, "/healthz"), find(Side::Everybody, &Method::GET, "/healthz"));
         let taken = [&Method::PUT, &Method::GET, &Method::HEAD];
-        let Found::OtherMethods(found) = find(&Method::DELETE, "/v1/sessions") else { panic!("it takes no DELETE") };
+        let Found::OtherMethods(found) = find(Side::Everybody, &Method::DELETE, "/v1/sessions") else {
+            panic!("it takes no DELETE")
+        };
         assert!(found.len() == 3 && taken.iter().all(|method| found.contains(method)), "{found:?}");
         for path in ["/v1/bookings/", "/v1", "", "*", "/v1/tickets/a/b/c"] {
-            assert_eq!(find(&Method::GET, path), Found::Nothing, "{path}");
+            assert_eq!(find(Side::Everybody, &Method::GET, path), Found::Nothing, "{path}");
         }
+    }
+
+    #[test]
+    fn with_a_listener_for_ops_each_side_has_its_own() {
+        let is_at = |side, method: &Method, path: &str| matches!(find(side, method, path), Found::Route(_));
+        for route in &TABLE {
+            let path = route.path.replace(['{', '}'], "");
+            let at = [Side::Patients, Side::Ops].map(|side| is_at(side, &route.method, &path));
+            let expected = match route.access {
+                Access::Only(Role::Patient) => [true, false],
+                Access::Only(Role::Ops | Role::Analyst | Role::Auditor) => [false, true],
+                Access::Public => [!["/metrics", "/ops", "/reports"].contains(&route.path), true],
+            };
+            assert_eq!(at, expected, "{} {}", route.method, route.path);
+        }
+        // What is not there is not told by its methods either.
+        assert_eq!(find(Side::Patients, &Method::DELETE, "/v1/policy"), Found::Nothing);
+        let taken = Found::OtherMethods(vec![&Method::GET, &Method::HEAD]);
+        assert_eq!(find(Side::Patients, &Method::PUT, "/v1/sessions"), taken);
     }
 }

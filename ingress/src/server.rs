@@ -2,16 +2,13 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
 use orderly_domain::{port, ticket};
 use prometheus::Registry;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::addresses::Addresses;
@@ -20,7 +17,7 @@ use crate::audit::{self, Trail};
 use crate::auth::{Keys, Verifier};
 use crate::catalogue::Catalogue;
 use crate::challenge::{Challenge, PURPOSE, ProofOfWork};
-use crate::connection::{self, Connection};
+use crate::connection::{self, Entrance, Listener, Serving};
 use crate::heat::Heat;
 use crate::idempotency::Window;
 use crate::metrics::Metrics;
@@ -28,7 +25,7 @@ use crate::options::Options;
 use crate::personal;
 use crate::policy::{self, Current};
 use crate::progress::Progress;
-use crate::request::Peer;
+use crate::routes::Side;
 use crate::shed::Shed;
 use crate::state::{Ports, Shared, State};
 use crate::streams::Streams;
@@ -38,23 +35,27 @@ use crate::tls::{self, Tls};
 use crate::waiters::Waiters;
 use crate::{follower, lost_log, openapi, peers};
 
-/// How long to wait after a connection could not be accepted, for instance because there are no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Open connections at the listener for ops: they have room when patients have taken all of theirs.
+const OPS_CONNECTIONS_MAX: usize = 1_024;
 
 /// A server that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another program listens there.
-    #[error("{address} is in use by another program: stop it, or listen elsewhere with --listen")]
+    #[error("{address} is in use by another program: stop it, or listen elsewhere with {option}")]
     AddressInUse {
         /// The address.
         address: SocketAddr,
+        /// What sets it.
+        option: &'static str,
     },
     /// It cannot be listened there.
-    #[error("cannot listen on {address}: {cause}; choose another address with --listen")]
+    #[error("cannot listen on {address}: {cause}; choose another address with {option}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// What sets it.
+        option: &'static str,
         /// What the system said.
         cause: std::io::Error,
     },
@@ -81,8 +82,9 @@ pub enum Error {
 /// The HTTP server.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
+    ops: Option<(Listener, SocketAddr)>,
     state: Shared,
     stop: watch::Sender<bool>,
     background: JoinSet<()>,
@@ -110,12 +112,17 @@ impl Server {
         if options.demo && !keys.can_sign() {
             return Err(Error::DemoCannotSign);
         }
-        let listen = |cause: std::io::Error| match cause.kind() {
-            std::io::ErrorKind::AddrInUse => Error::AddressInUse { address: options.listen },
-            _ => Error::Listen { address: options.listen, cause },
+        let side = if options.ops.is_some() { Side::Patients } else { Side::Everybody };
+        let tls = options.tls.clone().map(Tls::open).transpose()?;
+        let entrance = Entrance { side, tls };
+        let (listener, address) = listen(options.listen, entrance, options.connections_max, "--listen").await?;
+        let ops = match &options.ops {
+            None => None,
+            Some(ops) => {
+                let entrance = Entrance { side: Side::Ops, tls: Some(Tls::open(ops.tls.clone())?) };
+                Some(listen(ops.listen, entrance, OPS_CONNECTIONS_MAX, "ops.listen").await?)
+            }
         };
-        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
 
         let metrics = Metrics::register(&registry)?;
         let (audit, clock) = (Arc::clone(&ports.audit), Arc::clone(&ports.clock));
@@ -135,7 +142,6 @@ impl Server {
         .map_err(Error::Arrivals)?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(State {
-            tls: options.tls.clone().map(Tls::open).transpose()?,
             codec,
             personal,
             verifier: Verifier::new(keys, options.tokens_cached_max),
@@ -163,10 +169,10 @@ impl Server {
         let summing = Arc::clone(&state);
         background.spawn(async move { summing.trail.sum_up().await });
         background.spawn(audit::forget(Arc::clone(&state)));
-        if state.tls.is_some() {
-            let state = Arc::clone(&state);
+        for entrance in [Some(&listener), ops.as_ref().map(|(listener, _)| listener)].into_iter().flatten() {
+            let entrance = entrance.entrance();
             background.spawn(async move {
-                if let Some(tls) = &state.tls {
+                if let Some(tls) = &entrance.tls {
                     tls.follow().await;
                 }
             });
@@ -183,7 +189,7 @@ impl Server {
             background.spawn(policy::follow(Arc::clone(&state)));
             background.spawn(peers::share(Arc::clone(&state)));
         }
-        Ok(Self { listener, address, state, stop, background })
+        Ok(Self { listener, address, ops, state, stop, background })
     }
 
     /// Where it listens.
@@ -192,72 +198,66 @@ impl Server {
         self.address
     }
 
+    /// Where it listens for ops, if that is elsewhere.
+    #[must_use]
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops.as_ref().map(|(_, address)| *address)
+    }
+
     /// Serves until `shutdown`. Then it takes no more connections, ends streams and waits, lets requests end for
     /// [`Options::drain_max`] at most, and returns.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        let router = openapi::router(&self.state);
-        let connections = Arc::new(Semaphore::new(self.state.options.connections_max));
-        let connections_per_address_max = self.state.options.connections_per_address_max;
-        let addresses = Addresses::new(connections_per_address_max, self.state.metrics.connection_addresses.clone());
-        let graceful = GracefulShutdown::new();
-        let protocol = connection::protocol(&self.state.options);
-        let mut serving = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
-        loop {
-            // A connection beyond the cap is not taken: it waits in the kernel's queue, which is bounded too.
-            let accepted = async {
-                let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
-                Some((permit, self.listener.accept().await))
-            };
-            let (permit, accepted) = tokio::select! {
-                accepted = accepted => match accepted {
-                    Some(accepted) => accepted,
-                    None => break,
-                },
-                Some(ended) = serving.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a connection's task failed");
-                    }
-                    continue;
-                }
-                () = &mut shutdown => break,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let peer = Peer(peer.ip().to_canonical());
-                    let place = if self.state.options.trusted_proxies.trusts(peer.0) {
-                        None
-                    } else {
-                        let place = addresses.take(peer.0);
-                        if place.is_none() {
-                            // Dropping the stream closes it.
-                            self.state.metrics.connections_refused.inc();
-                            continue;
-                        }
-                        place
-                    };
-                    let state = Arc::clone(&self.state);
-                    let connection = Connection::new(state, router.clone(), protocol.clone(), peer, permit, place);
-                    serving.spawn(connection.serve(stream, graceful.watcher()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+        let options = &self.state.options;
+        let held = self.state.metrics.connection_addresses.clone();
+        let served = Serving {
+            state: Arc::clone(&self.state),
+            router: openapi::router(&self.state),
+            protocol: connection::protocol(options),
+            addresses: Addresses::new(options.connections_per_address_max, held),
+            graceful: GracefulShutdown::new(),
+        };
+        let ops = async {
+            match &mut self.ops {
+                Some((listener, _)) => listener.take(&served).await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            never = self.listener.take(&served) => match never {},
+            never = ops => match never {},
+            () = shutdown => {}
         }
-        drop(self.listener);
+        let mut serving = vec![self.listener.close()];
+        serving.extend(self.ops.map(|(listener, _)| listener.close()));
         // Nobody has to hear it: then there is no stream to end.
         let _ = self.stop.send(true);
-        if tokio::time::timeout(self.state.options.drain_max, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(self.state.options.drain_max, served.graceful.shutdown()).await.is_err() {
             tracing::warn!(
                 connections = self.state.metrics.connections.get(),
                 "some requests did not end in time and are cut"
             );
         }
-        serving.shutdown().await;
+        for mut serving in serving {
+            serving.shutdown().await;
+        }
         self.state.trail.flush(self.state.options.drain_max).await;
         self.background.shutdown().await;
         peers::leave(&self.state).await;
     }
+}
+
+/// Takes an address, which `option` sets.
+async fn listen(
+    address: SocketAddr,
+    entrance: Entrance,
+    connections_max: usize,
+    option: &'static str,
+) -> Result<(Listener, SocketAddr), Error> {
+    let failed = |cause: std::io::Error| match cause.kind() {
+        std::io::ErrorKind::AddrInUse => Error::AddressInUse { address, option },
+        _ => Error::Listen { address, option, cause },
+    };
+    let listener = Listener::bind(address, entrance, connections_max).await.map_err(failed)?;
+    let taken = listener.address().map_err(failed)?;
+    Ok((listener, taken))
 }

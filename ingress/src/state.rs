@@ -28,7 +28,6 @@ use crate::problem::{Problem, RETRY, kind};
 use crate::progress::Progress;
 use crate::shed::{Bounds, Shed};
 use crate::streams::{self, Streams};
-use crate::tls::Tls;
 use crate::waiters::Waiters;
 
 /// The edges that the ingress reaches through.
@@ -65,7 +64,6 @@ pub(crate) type Shared = Arc<State>;
 pub(crate) struct State {
     pub(crate) options: Options,
     pub(crate) ports: Ports,
-    pub(crate) tls: Option<Tls>,
     pub(crate) codec: ticket::Codec,
     pub(crate) personal: personal::Keys,
     pub(crate) verifier: Verifier,

@@ -1,20 +1,33 @@
 //! TLS for the listener, from files that may be replaced while it serves.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a client of [`Listener`] may take to agree on TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How many of them may be about it at once.
+const HANDSHAKES_MAX: usize = 256;
+
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where certificates lie, all PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +58,12 @@ impl Error {
 pub(crate) struct Tls {
     files: Files,
     config: ArcSwap<ServerConfig>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Tls {
@@ -79,6 +98,60 @@ impl Tls {
             }
             known = Some(now);
         }
+    }
+}
+
+/// Takes TLS connections, for `axum::serve`. One client that is slow to agree holds up no other.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Arc<Tls>,
+    handshakes: JoinSet<Option<(TlsStream<TcpStream>, SocketAddr)>>,
+    _following: JoinSet<()>,
+}
+
+impl Listener {
+    /// Takes connections that come to `tcp`, and takes over what is put into the files meanwhile.
+    ///
+    /// # Errors
+    /// When the files cannot be used.
+    pub fn new(tcp: TcpListener, files: Files) -> Result<Self, Error> {
+        let tls = Arc::new(Tls::open(files)?);
+        let followed = Arc::clone(&tls);
+        let mut following = JoinSet::new();
+        following.spawn(async move { followed.follow().await });
+        Ok(Self { tcp, tls, handshakes: JoinSet::new(), _following: following })
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            tokio::select! {
+                accepted = self.tcp.accept(), if self.handshakes.len() < HANDSHAKES_MAX => match accepted {
+                    Ok((stream, peer)) => {
+                        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.tls.acceptor().accept(stream));
+                        self.handshakes.spawn(async move { Some((handshake.await.ok()?.ok()?, peer)) });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(ended) = self.handshakes.join_next() => {
+                    if let Ok(Some(secured)) = ended {
+                        return secured;
+                    }
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
     }
 }
 

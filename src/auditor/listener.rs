@@ -6,6 +6,7 @@ use axum::extract::State as Held;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use orderly_ingress::tls;
 use prometheus::{Registry, TextEncoder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -14,16 +15,27 @@ use tokio::sync::watch;
 use super::State;
 use crate::check;
 
+/// Where the auditor is asked.
+pub(super) enum Listener {
+    Plain(TcpListener),
+    Tls(tls::Listener),
+}
+
 type Told = (Registry, watch::Receiver<State>);
 
-pub(super) async fn serve(listener: TcpListener, registry: Registry, told: watch::Receiver<State>) {
+/// Serves what the auditor tells; where there are certificates, by TLS, to whoever shows one of their roots.
+pub(super) async fn serve(listener: Listener, registry: Registry, told: watch::Receiver<State>) {
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/report", get(report))
         .with_state((registry, told));
-    if let Err(error) = axum::serve(listener, routes).await {
+    let served = match listener {
+        Listener::Plain(listener) => axum::serve(listener, routes).await,
+        Listener::Tls(listener) => axum::serve(listener, routes).await,
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "nothing is told over HTTP any more");
     }
 }

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use orderly_checker::{Auditor, Invariant, LedgerWatch, Report};
 use orderly_domain::clock::{Clock as _, System};
 use orderly_domain::port::{self, IntentLog, Ledger};
+use orderly_ingress::tls;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::net::TcpListener;
@@ -26,6 +27,7 @@ use crate::edges::Past;
 use crate::receipt::Publishing;
 use crate::serve::stop_signal;
 use freezing::Freezing;
+use listener::Listener;
 use metrics::Metrics;
 
 /// How often new decisions are looked for.
@@ -69,9 +71,16 @@ pub(crate) async fn run(
     let metrics = Metrics::register(&registry)?;
     let (state, told) = watch::channel(State::default());
     let address = listener.local_addr()?;
+    let (scheme, listener) = match config.ops_files()? {
+        None => ("http", Listener::Plain(listener)),
+        Some(files) => {
+            let listener = tls::Listener::new(listener, files).context("the certificates of ops cannot be used")?;
+            ("https", Listener::Tls(listener))
+        }
+    };
     tokio::spawn(listener::serve(listener, registry.clone(), told));
     let mut out = std::io::stdout().lock();
-    writeln!(out, "orderly audits, and listens on http://{address}, for /metrics, /report, /healthz and /readyz")?;
+    writeln!(out, "orderly audits, and listens on {scheme}://{address}, for /metrics, /report, /healthz and /readyz")?;
     out.flush()?;
     drop(out);
     let audit = Audit {

@@ -1,9 +1,11 @@
 //! Commands that ask a running server.
 
 pub(crate) mod breakers;
+pub(crate) mod export;
 pub(crate) mod policy;
 pub(crate) mod sessions;
 pub(crate) mod suspects;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -32,9 +34,9 @@ impl Client {
     /// The client of a server.
     ///
     /// # Errors
-    /// When the address is not one that can be asked.
+    /// When the address is not one that can be asked, or a certificate cannot be used.
     pub(crate) fn new(server: Server) -> anyhow::Result<Self> {
-        let Server { mut url, token } = server;
+        let Server { mut url, token, tls } = server;
         ensure!(
             matches!(url.scheme(), "http" | "https") && url.has_host(),
             "--url is {url}; give the server's own address, such as http://127.0.0.1:8080"
@@ -44,6 +46,7 @@ impl Client {
         }
         // Not through a proxy: those of the environment are meant for the Internet, not for the hospital's own servers.
         let http = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).no_proxy();
+        let http = tls::trusting(http, &tls)?;
         Ok(Self { http: http.build().context("the HTTP client cannot be made")?, url, token })
     }
 
@@ -56,7 +59,8 @@ impl Client {
     /// Sends a request. The inner error is what the server has against it.
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Result<Response, Problem>> {
         let response = request.send().await.with_context(|| {
-            format!("the server at {} cannot be reached; check that it runs, or name it with --url", self.url)
+            let by_tls = if self.url.scheme() == "https" { tls::ADVICE } else { "" };
+            format!("the server at {} cannot be reached; check that it runs, or name it with --url{by_tls}", self.url)
         })?;
         if response.status().is_success() {
             return Ok(Ok(response));

@@ -13,7 +13,15 @@ use super::Config;
 const PREFIX: &str = "ORDERLY_";
 
 /// Variables that options of the command line, also the load client's, are read from.
-const OPTIONS: [&str; 4] = ["ORDERLY_BENCH_DATA", "ORDERLY_CONFIG", "ORDERLY_TOKEN", "ORDERLY_URL"];
+const OPTIONS: [&str; 7] = [
+    "ORDERLY_BENCH_DATA",
+    "ORDERLY_CA_FILE",
+    "ORDERLY_CERTIFICATE_FILE",
+    "ORDERLY_CONFIG",
+    "ORDERLY_KEY_FILE",
+    "ORDERLY_TOKEN",
+    "ORDERLY_URL",
+];
 
 /// Checks that every variable that starts with `ORDERLY_` is one.
 pub(super) fn check_environment(names: impl Iterator<Item = OsString>) -> anyhow::Result<()> {

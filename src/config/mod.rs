@@ -101,6 +101,7 @@ fn validate(config: &Config) -> anyhow::Result<()> {
         "the configuration cannot be used: `audit.retention_days` is {days}; set 0 (for ever) or at least {AUDIT_DAYS_MIN}"
     );
     config.validate_servers_tls().context("the configuration cannot be used")?;
+    config.tls_files().and(config.ops_files()).context("the configuration cannot be used")?;
     ensure!(
         config.profile == Profile::Embedded || config.ticket.keys_file.is_some(),
         "the configuration cannot be used: in the distributed profile all processes sign tickets with the same keys; name \

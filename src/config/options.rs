@@ -228,6 +228,11 @@ impl Config {
                 undecided_max: ingress.undecided_max,
             },
             tls: self.tls_files()?,
+            ops: self
+                .ops
+                .listen
+                .zip(self.ops_files()?)
+                .map(|(listen, tls)| orderly_ingress::OpsListener { listen, tls }),
             trusted_proxies: ingress
                 .trusted_proxies
                 .parse::<orderly_ingress::Proxies>()

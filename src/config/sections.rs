@@ -64,6 +64,9 @@ pub(crate) struct Config {
     /// TLS for the listener. Without a certificate it speaks plain HTTP.
     #[config(nested)]
     pub tls: Tls,
+    /// A listener of its own for ops, analysts, auditors and what watches the node, by mutual TLS.
+    #[config(nested)]
+    pub ops: Ops,
     /// The tickets that patients hold.
     #[config(nested)]
     pub ticket: Ticket,
@@ -369,7 +372,7 @@ pub(crate) struct Ingress {
     /// How large that file may become, in bytes.
     #[config(default = 1_073_741_824, env = "ORDERLY_INGRESS__ARRIVALS_BYTES_MAX")]
     pub arrivals_bytes_max: u64,
-    /// Open connections. Further ones wait in the kernel's queue.
+    /// Open connections. Further ones wait in the kernel's queue. The listener for ops has 1024 besides.
     #[config(default = 20_000, env = "ORDERLY_INGRESS__CONNECTIONS_MAX")]
     pub connections_max: usize,
     /// Open connections of one client address (of IPv6: one /64). Further ones are closed at once. Behind a proxy all
@@ -458,6 +461,25 @@ pub(crate) struct Tls {
     /// for listeners that only nodes and ops are to reach.
     #[config(env = "ORDERLY_TLS__CLIENT_ROOTS_FILE")]
     pub client_roots_file: Option<PathBuf>,
+}
+
+/// A listener of its own for ops, analysts, auditors and what watches the node, by mutual TLS.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Ops {
+    /// Its address and port. With it, the other listener answers nothing of theirs, no metrics and no pages of theirs, and
+    /// this one nothing of patients; health is at both. Without it, there is one listener for all.
+    #[config(env = "ORDERLY_OPS__LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// The file with the roots of the certificates that are let in (PEM). It is needed here, and `orderly audit-run` asks for
+    /// the same certificates. It may be replaced while it is served.
+    #[config(env = "ORDERLY_OPS__CLIENT_ROOTS_FILE")]
+    pub client_roots_file: Option<PathBuf>,
+    /// The file with this listener's certificate, and those between it and a root (PEM). Without it, that of tls.
+    #[config(env = "ORDERLY_OPS__CERTIFICATE_FILE")]
+    pub certificate_file: Option<PathBuf>,
+    /// The file with its private key (PEM).
+    #[config(env = "ORDERLY_OPS__KEY_FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// The tickets that patients hold.

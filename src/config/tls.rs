@@ -1,9 +1,9 @@
 //! Certificates: the listener's, and those for the connections to servers.
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use orderly_sinks::tls::{ClientTls, Identity};
 
-use super::sections::{Redis, ServersTls};
+use super::sections::{Ops, Redis, ServersTls};
 use super::{Config, Profile};
 
 impl Config {
@@ -24,6 +24,36 @@ impl Config {
                 Err(anyhow!("TLS needs both tls.certificate_file and tls.key_file; set both, or leave all of tls out"))
             }
         }
+    }
+
+    /// Those of the listener for ops: its own, else the other listener's, and the roots of who is let in.
+    ///
+    /// # Errors
+    /// When a part is missing.
+    pub(crate) fn ops_files(&self) -> anyhow::Result<Option<orderly_ingress::tls::Files>> {
+        let Ops { listen, client_roots_file, certificate_file, key_file } = &self.ops;
+        let Some(roots) = client_roots_file else {
+            ensure!(
+                listen.is_none() && certificate_file.is_none() && key_file.is_none(),
+                "the listener for ops lets in whoever shows a certificate: set ops.client_roots_file to the file of the roots \
+                 that sign them, or leave all of ops out"
+            );
+            return Ok(None);
+        };
+        let pair = match (certificate_file, key_file) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => self.tls.certificate_file.as_ref().zip(self.tls.key_file.as_ref()),
+            _ => None,
+        };
+        let (certificate, key) = pair.context(
+            "the listener for ops needs a certificate: set both ops.certificate_file and ops.key_file, or neither and both \
+             tls.certificate_file and tls.key_file",
+        )?;
+        Ok(Some(orderly_ingress::tls::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_roots: Some(roots.clone()),
+        }))
     }
 
     /// What librdkafka is told of TLS. It reads the files when a client is made.

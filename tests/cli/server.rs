@@ -15,7 +15,7 @@ pub(crate) struct Server {
     url: String,
     ops: String,
     /// Kept open: it may have more to say.
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -51,14 +51,21 @@ impl Server {
         let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
         let mut first = String::new();
         stdout.read_line(&mut first).expect("it says where it listens");
-        let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+        let url = first.split_whitespace().find(|word| word.starts_with("http")).expect("an address");
         let url = url.trim_end_matches(',').to_owned();
-        Self { process, url, ops: String::new(), _stdout: stdout }
+        Self { process, url, ops: String::new(), stdout }
     }
 
     /// Where it listens.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What else it says, a line.
+    pub(crate) fn says(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it says more");
+        line
     }
 
     /// What the system counts of its memory under this name (`VmRSS`: what it has now, `VmHWM`: the most it had).

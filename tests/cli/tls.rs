@@ -18,7 +18,7 @@ use crate::stack::{CONFIG, Servers};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Books a place for a patient, again until there is an outcome, and returns it.
-async fn book(server: &Server, patient: &str) -> Value {
+pub(crate) async fn book(server: &Server, patient: &str) -> Value {
     let http = reqwest::Client::new();
     let at = |path: &str| format!("{}{path}", server.url());
     let body = json!({ "sub": patient, "role": "patient" });
@@ -134,4 +134,117 @@ fn a_server_in_clear_beside_certificates_is_refused() {
         settings.push((variable, value));
     }
     output(orderly(folder.path()).args(["config", "--print"]).envs(settings));
+}
+
+/// Shows the command line's certificate, and trusts what signed it.
+const SHOWN: [(&str, &str); 3] = [
+    ("ORDERLY_CA_FILE", "certs/roots.pem"),
+    ("ORDERLY_CERTIFICATE_FILE", "certs/certificate.pem"),
+    ("ORDERLY_KEY_FILE", "certs/key.pem"),
+];
+
+#[test]
+fn a_server_that_asks_for_certificates_is_asked_by_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    output(orderly(path).args(["certs", "dev"]));
+    let config = "[tls]\ncertificate_file = 'certs/certificate.pem'\nkey_file = 'certs/key.pem'\n\
+                  client_roots_file = 'certs/roots.pem'\n";
+    std::fs::write(path.join("orderly.toml"), config).expect("written");
+    let server = Server::start_with(path, &["--config", "orderly.toml"]);
+    assert!(server.url().starts_with("https://"), "{}", server.url());
+
+    let get = ["policy", "get"];
+    let policy = output(server.asked(path, &get).envs(SHOWN));
+    std::fs::write(path.join("policy.toml"), &policy).expect("written");
+    for command in [
+        &["policy", "diff", "policy.toml"][..],
+        &["policy", "set", "policy.toml"],
+        &["policy", "history"],
+        &["breakers", "list"],
+        &["suspects"],
+    ] {
+        output(server.asked(path, command).envs(SHOWN));
+    }
+    let options = SHOWN.map(|(variable, file)| {
+        [
+            variable.trim_start_matches("ORDERLY").replace('_', "-").to_lowercase().replacen('-', "--", 1),
+            file.to_owned(),
+        ]
+    });
+    let policy = output(server.asked(path, &get).envs(SHOWN));
+    assert_eq!(output(server.asked(path, &get).args(options.as_flattened())), policy);
+
+    // Nobody else is let in, and nobody else is believed.
+    let told = complaint(&mut server.asked(path, &get), 1);
+    assert!(told.contains("cannot be reached") && told.contains("--ca-file"), "{told}");
+    let told = complaint(server.asked(path, &get).env("ORDERLY_CA_FILE", "certs/roots.pem"), 1);
+    assert!(told.contains("--certificate-file"), "{told}");
+    output(orderly(path).args(["certs", "dev", "--out", "others"]));
+    for (variable, file) in
+        [("ORDERLY_CA_FILE", "others/roots.pem"), ("ORDERLY_CERTIFICATE_FILE", "others/certificate.pem")]
+    {
+        let key = if variable == "ORDERLY_CA_FILE" { "certs/key.pem" } else { "others/key.pem" };
+        complaint(server.asked(path, &get).envs(SHOWN).env(variable, file).env("ORDERLY_KEY_FILE", key), 1);
+    }
+    // What cannot be used is named.
+    complaint(server.asked(path, &get).env("ORDERLY_CERTIFICATE_FILE", "certs/certificate.pem"), 2);
+    for (variable, file, expected) in [
+        ("ORDERLY_CA_FILE", "nowhere.pem", "nowhere.pem cannot be read"),
+        ("ORDERLY_CA_FILE", "policy.toml", "policy.toml (--ca-file)"),
+        ("ORDERLY_CERTIFICATE_FILE", "policy.toml", "policy.toml (--certificate-file)"),
+    ] {
+        let told = complaint(server.asked(path, &get).envs(SHOWN).env(variable, file), 1);
+        assert!(told.contains(expected), "{told}");
+    }
+    assert!(server.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ops_and_what_watches_come_by_a_listener_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    output(orderly(path).args(["certs", "dev"]));
+    let config = "[ops]\nlisten = '127.0.0.1:0'\ncertificate_file = 'certs/certificate.pem'\n\
+                  key_file = 'certs/key.pem'\nclient_roots_file = 'certs/roots.pem'\n";
+    std::fs::write(path.join("orderly.toml"), config).expect("written");
+    let mut server = Server::start_with(path, &["--config", "orderly.toml"]);
+    let told = server.says();
+    let ops = told.split_whitespace().find(|word| word.starts_with("https://")).expect("an address");
+    let ops = ops.trim_end_matches(',');
+    output(server.asked(path, &["policy", "get", "--url", ops]).envs(SHOWN));
+    let told = complaint(&mut server.asked(path, &["policy", "get"]), 1);
+    assert!(told.contains("404"), "{told}");
+
+    // The auditor asks for the same certificates.
+    let auditor = Server::start_role(path, &["audit-run", "--config", "orderly.toml"]);
+    let pem = |name: &str| std::fs::read(path.join("certs").join(name)).expect("it is there");
+    let roots = reqwest::Certificate::from_pem_bundle(&pem("roots.pem")).expect("certificates");
+    let identity = reqwest::Identity::from_pem(&[pem("certificate.pem"), pem("key.pem")].concat()).expect("a pair");
+    let trusting = || reqwest::Client::builder().tls_certs_only(roots.clone());
+    let shows = trusting().identity(identity).build().expect("a client");
+    for url in [ops, auditor.url()] {
+        let metrics = shows.get(format!("{url}/metrics")).send().await.expect("answered");
+        assert_eq!(metrics.status(), 200, "{url}");
+        let nobody = trusting().build().expect("a client").get(format!("{url}/metrics")).send().await;
+        assert!(nobody.is_err(), "{url}");
+    }
+    let report = shows.get(format!("{}/report", auditor.url())).send().await.expect("answered");
+    assert_eq!(report.status(), 200);
+    assert!(auditor.terminate().success() && server.terminate().success());
+}
+
+#[test]
+fn a_listener_for_ops_without_its_certificates_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut settings = vec![("ORDERLY_OPS__LISTEN", "127.0.0.1:0")];
+    let told =
+        |settings: &[(&str, &str)]| complaint(orderly(folder.path()).arg("config").envs(settings.iter().copied()), 1);
+    assert!(told(&settings).contains("ops.client_roots_file"), "{}", told(&settings));
+    settings.push(("ORDERLY_OPS__CLIENT_ROOTS_FILE", "roots.pem"));
+    assert!(told(&settings).contains("tls.certificate_file"), "{}", told(&settings));
+    settings.push(("ORDERLY_OPS__CERTIFICATE_FILE", "certificate.pem"));
+    assert!(told(&settings).contains("ops.key_file"), "{}", told(&settings));
+    settings.push(("ORDERLY_OPS__KEY_FILE", "key.pem"));
+    output(orderly(folder.path()).arg("config").envs(settings));
 }

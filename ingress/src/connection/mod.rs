@@ -1,6 +1,7 @@
 //! One connection: served until it ends, its client falls silent before a first request, or does not read its answers.
 
 mod cut;
+mod listener;
 mod paced;
 mod socket;
 
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Version};
+use axum::http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -26,6 +27,7 @@ use crate::options::Options;
 use crate::request::Peer;
 use crate::state::Shared;
 use cut::Cut;
+pub(crate) use listener::{Entrance, Listener, Serving};
 use paced::Paced;
 use socket::Socket;
 
@@ -34,6 +36,10 @@ const HEADERS_MAX: usize = 64;
 
 /// How many requests may be under way on one HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 128;
+
+/// Tells browsers to come by TLS only, for a year. It holds for a host with all its ports, so it is told where patients' listener
+/// speaks TLS.
+const BY_TLS_ONLY: &str = "max-age=31536000";
 
 /// Speaks HTTP/1 and HTTP/2, whichever the client begins with.
 pub(crate) type Protocol = auto::Builder<TokioExecutor>;
@@ -64,6 +70,7 @@ pub(crate) struct Connection {
     state: Shared,
     router: Router,
     protocol: Protocol,
+    entrance: Arc<Entrance>,
     peer: Peer,
     _permit: OwnedSemaphorePermit,
     /// `None` for a trusted proxy, whose connections are those of many.
@@ -72,15 +79,15 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        state: Shared,
-        router: Router,
-        protocol: Protocol,
+        served: &Serving,
+        entrance: Arc<Entrance>,
         peer: Peer,
         permit: OwnedSemaphorePermit,
         place: Option<Place>,
     ) -> Self {
+        let (state, router, protocol) = (Arc::clone(&served.state), served.router.clone(), served.protocol.clone());
         state.metrics.connections.inc();
-        Self { state, router, protocol, peer, _permit: permit, _place: place }
+        Self { state, router, protocol, entrance, peer, _permit: permit, _place: place }
     }
 
     pub(crate) async fn serve(self, stream: TcpStream, watcher: Watcher) {
@@ -88,7 +95,7 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let patience = self.state.options.write_timeout;
         let socket = Socket::new(stream, patience, self.state.metrics.slow_readers_cut.clone());
-        let Some(tls) = &self.state.tls else { return self.speak(socket, watcher).await };
+        let Some(tls) = &self.entrance.tls else { return self.speak(socket, watcher).await };
         let handshake = tls.acceptor().accept(socket);
         match tokio::time::timeout(self.state.options.header_timeout, handshake).await {
             Ok(Ok(secured)) => self.speak(secured, watcher).await,
@@ -99,6 +106,7 @@ impl Connection {
 
     async fn speak(&self, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {
         let patience = self.state.options.write_timeout;
+        let by_tls_only = self.state.options.tls.is_some();
         let spoken = AtomicBool::new(false);
         let cut = Arc::new(Cut::default());
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
@@ -107,9 +115,14 @@ impl Connection {
             let mut request = request.map(Body::new);
             let client = self.state.options.trusted_proxies.client(self.peer.0, request.headers());
             request.extensions_mut().insert(Peer(client));
-            let answer = gate::gate(Arc::clone(&self.state), self.router.clone(), request);
+            let answer = gate::gate(Arc::clone(&self.state), self.router.clone(), self.entrance.side, request);
             async move {
-                let answer = answer.await;
+                let mut answer = answer.await;
+                if by_tls_only {
+                    answer
+                        .headers_mut()
+                        .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(BY_TLS_ONLY));
+                }
                 Ok::<_, Infallible>(match paced {
                     Some(cut) => answer.map(|body| Paced::body(body, patience, cut)),
                     None => answer,

@@ -76,6 +76,8 @@ impl Default for Setup {
 
 pub(crate) struct Kit {
     pub(crate) url: String,
+    /// Where ops are listened to, if that is elsewhere.
+    pub(crate) ops_address: Option<std::net::SocketAddr>,
     pub(crate) clock: Arc<Manual>,
     pub(crate) log: Arc<log::sqlite::Log>,
     pub(crate) store: Arc<store::sqlite::Store>,
@@ -133,7 +135,7 @@ impl Kit {
         let codec = ticket::Codec::new(ticket::Key::new(1, SECRET).unwrap(), vec![]);
         let personal = personal();
         let server = Server::bind(options, edges(ports), codec, personal.clone(), keys, registry).await.unwrap();
-        let url = format!("http://{}", server.local_addr());
+        let (url, ops_address) = (format!("http://{}", server.local_addr()), server.ops_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server.run(async move {
             let _ = stopped.await;
@@ -144,6 +146,7 @@ impl Kit {
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         Self {
             url,
+            ops_address,
             clock,
             log,
             store,
@@ -228,14 +231,14 @@ pub(crate) fn ticket_of(view: &Value) -> String {
     view["ticket"].as_str().expect("a ticket").to_owned()
 }
 
-/// Asserts that an answer is a problem of that kind, and returns it.
-pub(crate) async fn problem(answer: Response, status: u16, kind: &str) -> Value {
-    assert_eq!(answer.status().as_u16(), status, "{kind}");
 /// In how many seconds a client is asked to come back.
 pub(crate) fn retry_after(answer: &Response) -> u64 {
     answer.headers()["retry-after"].to_str().unwrap().parse().unwrap()
 }
 
+/// Asserts that an answer is a problem of that kind, and returns it.
+pub(crate) async fn problem(answer: Response, status: u16, kind: &str) -> Value {
+    assert_eq!(answer.status().as_u16(), status, "{kind}");
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["type"], format!("https://orderly.dev/problems/{kind}"), "{body}");

@@ -141,6 +141,6 @@ async fn an_address_in_use_is_named() {
     let codec = orderly_domain::ticket::Codec::new(orderly_domain::ticket::Key::new(1, SECRET).unwrap(), vec![]);
     let second = Server::bind(Options { listen, ..options() }, ports, codec, personal(), keys(), registry).await;
     let error = second.expect_err("the address is in use");
-    assert!(matches!(error, Error::AddressInUse { address } if address == listen), "{error}");
+    assert!(matches!(error, Error::AddressInUse { address, option: "--listen" } if address == listen), "{error}");
     assert!(error.to_string().contains("--listen"));
 }
