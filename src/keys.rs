@@ -1,5 +1,6 @@
 //! The keys of the process: those that verify tokens, and those that sign tickets.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,12 @@ use crate::config::Config;
 
 /// The file in the data folder with the secret that signs a demo's tokens.
 const DEMO_KEY: &str = "demo.key";
+
+/// What its content begins with, so that it is known wherever it is copied to.
+const DEMO_MARK: &str = "demo:";
+
+/// How many bytes of a secret differ, at least. Of 32 random ones even in hexadecimal fewer never come together.
+const DISTINCT_MIN: usize = 8;
 
 /// The file in the data folder with the keys that sign tickets.
 const TICKET_KEYS: &str = "ticket.keys";
@@ -36,10 +43,15 @@ pub(crate) fn for_server(config: &Config, demo: bool) -> anyhow::Result<Keys> {
             "--demo gives out tokens, which takes a secret: set auth.algorithm to HS256, or leave auth.key_file out, or \
              start without --demo"
         ),
-        Some(path) => configured(config, path),
+        Some(path) => {
+            if !demo && config.auth.algorithm == Algorithm::HS256 {
+                refuse_known(config, path)?;
+            }
+            configured(config, path)
+        }
         None if demo => {
             let path = config.data.join(DEMO_KEY);
-            create_when_missing(&path, || Ok(format!("{}\n", random(SECRET_BYTES)?)))?;
+            create_when_missing(&path, || Ok(format!("{DEMO_MARK}{}\n", random(SECRET_BYTES)?)))?;
             demo_key(config, &path)
         }
         None => bail!(
@@ -50,6 +62,27 @@ pub(crate) fn for_server(config: &Config, demo: bool) -> anyhow::Result<Keys> {
              with `orderly serve --demo`"
         ),
     }
+}
+
+/// Refuses a secret that others may know: a demo gives out tokens to whoever asks, and what is hardly random can be guessed.
+fn refuse_known(config: &Config, path: &Path) -> anyhow::Result<()> {
+    const ADVICE: &str = "make one with: head -c 48 /dev/urandom | base64 > auth.key && chmod 600 auth.key";
+    let key = read(path)?;
+    let secret = key.trim_ascii();
+    // One that an earlier version made has no mark.
+    let demo = std::fs::read(config.data.join(DEMO_KEY)).is_ok_and(|demo| demo.trim_ascii() == secret);
+    ensure!(
+        !demo && !secret.starts_with(DEMO_MARK.as_bytes()),
+        "the secret in {} (auth.key_file) is a demo's, with which anybody may have been given a token of any role; {ADVICE}",
+        path.display()
+    );
+    let distinct = secret.iter().collect::<HashSet<_>>().len();
+    ensure!(
+        secret.len() < Keys::SECRET_BYTES_MIN || distinct >= DISTINCT_MIN,
+        "the secret in {} (auth.key_file) is not random: only {distinct} of its bytes differ; {ADVICE}",
+        path.display()
+    );
+    Ok(())
 }
 
 /// The keys for `orderly token`: the configured secret, else the demo's.
@@ -246,12 +279,44 @@ mod tests {
         std::fs::write(&path, "hunter2hunter2\n").expect("writable");
         let told = complaint(for_server(&config, false));
         assert!(told.contains("at least 32 bytes") && !told.contains("hunter2"), "{told}");
-        std::fs::write(&path, secret(7)).expect("writable");
+        let good = random(SECRET_BYTES).expect("random numbers");
+        std::fs::write(&path, &good).expect("writable");
         for_server(&config, false).expect("long enough");
         config.auth.algorithm = Algorithm::ES256;
         let told = complaint(for_server(&config, false));
-        assert!(told.contains("PEM") && !told.contains(&secret(7)), "{told}");
+        assert!(told.contains("PEM") && !told.contains(&good), "{told}");
         assert!(complaint(for_server(&config, true)).contains("HS256"));
+    }
+
+    #[test]
+    fn what_others_may_know_is_refused_outside_a_demo() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = config(folder.path());
+        for_server(&config, true).expect("a demo makes its key");
+        let demo = folder.path().join(DEMO_KEY);
+        let (copy, elsewhere) = (folder.path().join("auth.key"), tempfile::tempdir().expect("a folder"));
+        std::fs::copy(&demo, &copy).expect("copied");
+        for (path, data) in [(&demo, folder.path()), (&copy, folder.path()), (&copy, elsewhere.path())] {
+            (config.auth.key_file, config.data) = (Some(path.clone()), data.to_owned());
+            let told = complaint(for_server(&config, false));
+            assert!(told.contains("is a demo's") && told.contains("/dev/urandom"), "{told}");
+            for_server(&config, true).expect("a demo takes it");
+        }
+        // As an earlier version made it.
+        let unmarked = random(SECRET_BYTES).expect("random numbers");
+        for path in [&demo, &copy] {
+            std::fs::write(path, &unmarked).expect("writable");
+        }
+        config.data = folder.path().to_owned();
+        assert!(complaint(for_server(&config, false)).contains("is a demo's"));
+        config.data = elsewhere.path().to_owned();
+        for_server(&config, false).expect("as good as any");
+
+        for weak in ["x".repeat(64), "secret".repeat(10), "0".repeat(32) + "1234", secret(7)] {
+            std::fs::write(&copy, &weak).expect("writable");
+            let told = complaint(for_server(&config, false));
+            assert!(told.contains("is not random") && !told.contains(&weak), "{told}");
+        }
     }
 
     #[test]

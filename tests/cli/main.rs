@@ -4,6 +4,7 @@ mod audit;
 mod auditor;
 mod breakers;
 mod canary;
+mod check;
 mod config;
 mod crash;
 mod dashboards;
