@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use orderly_domain::PatientId;
 use orderly_domain::personal::Pseudonyms;
+use reqwest::Response;
 use serde_json::{Value, json};
 
 use crate::program::{complaint, orderly, output};
@@ -63,6 +64,28 @@ impl Caller {
         text
     }
 
+    /// A stream, from now on.
+    async fn stream(&self, bearer: &str, path: &str) -> Response {
+        let stream = self.http.get(format!("{}{path}", self.url)).bearer_auth(bearer).send().await.expect("answered");
+        assert_eq!(stream.status(), 200, "{path}");
+        assert_eq!(stream.headers()["content-type"], "text/event-stream", "{path}");
+        stream
+    }
+
+    /// What a stream tells until that is enough.
+    async fn told(&mut self, mut stream: Response, enough: impl Fn(&str) -> bool) {
+        let mut text = String::new();
+        let reading = async {
+            while !enough(&text) {
+                let chunk = stream.chunk().await.expect("it does not break off").expect("it goes on");
+                text += std::str::from_utf8(&chunk).expect("text");
+            }
+        };
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        assert!(read.is_ok(), "the stream does not go on: {text}");
+        self.answers += &text;
+    }
+
     async fn json(&mut self, bearer: &str, path: &str) -> Value {
         serde_json::from_str(&self.get(bearer, path).await).expect("JSON")
     }
@@ -103,6 +126,8 @@ impl Caller {
     async fn visit(&mut self) -> String {
         let (patient, ops) = (self.token(PATIENT, "patient").await, self.token("amy", "ops").await);
         let [first, second] = self.sessions(&ops).await;
+        let sessions = self.stream("none", "/v1/sessions/events").await;
+        let samples = self.stream(&ops, "/v1/pipeline/events").await;
         let (status, booked) = self.book(&patient, "k1", &first, &given()).await;
         assert_eq!((status, &booked["status"]), (200, &json!("booked")), "{booked}");
         let (_, refused) = self.book(&patient, "k2", &second, &given()).await;
@@ -110,6 +135,12 @@ impl Caller {
         let (status, _) = self.book(&patient, "k3", &second, &json!({"phone": [PHONE], "name": {"x": NAME}})).await;
         assert_eq!(status, 422);
         let ticket = booked["links"]["self"].as_str().expect("an address").to_owned();
+        let outcome = self.stream(&patient, &format!("{ticket}/events")).await;
+        self.told(outcome, |text| text.contains("event: outcome") && text.ends_with("\n\n")).await;
+        // What was there before, and what the booking changed.
+        for stream in [sessions, samples] {
+            self.told(stream, |text| text.matches("data:").count() > 1 && text.ends_with("\n\n")).await;
+        }
         let masked = json!({"name": "欧***", "phone": "139****0421", "identity_number": "110***********423X"});
         assert_eq!(self.json(&patient, &ticket).await["patient"], masked);
 
@@ -229,6 +260,13 @@ async fn the_servers_of_the_distributed_profile_hold_personal_data_nowhere() {
     let nodes = ["relay", "pipeline", "ingress"].map(|role| servers.node_logged(role));
     let mut caller = Caller::new(&nodes[2]);
     caller.visit().await;
+    for node in &nodes {
+        let mut watching = Caller::new(node);
+        watching.get("none", "/readyz").await;
+        assert!(watching.get("none", "/metrics").await.contains("orderly_"));
+        nothing(&data().find(watching.answers.as_bytes()));
+        nothing(&patient().find(watching.answers.as_bytes()));
+    }
     output(orderly(servers.path()).args(["check", "--idle", "--config", CONFIG]));
     assert_eq!(rows(servers.path(), &["--config", CONFIG]), [(1, 1)]);
     output(orderly(servers.path()).args(["keys", "rotate", "--config", CONFIG]));
