@@ -54,3 +54,12 @@ fn mistakes_in_every_part_are_named() {
     assert!(scheduled(suspicion).contains("schedule[0].suspicion.work.bits_max is 30"));
     assert!(wrong("[shed]\nwait_max_ms = 0\nundecided_max = 1").contains("shed.wait_max_ms is 0"));
 }
+
+#[test]
+fn the_manual_shows_a_policy_that_can_be_set() {
+    let manual = include_str!("../../../../docs/ops/throttle.md");
+    let document = manual.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a document");
+    let policy = Policy::from_toml(document).expect("valid");
+    let entry = &policy.schedule[0];
+    assert!(entry.lanes.is_some() && entry.shed.is_some() && entry.suspicion.is_some(), "it shows every section");
+}
