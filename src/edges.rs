@@ -15,6 +15,10 @@ use crate::config::{Config, Profile};
 use crate::serve::{Roles, owner};
 use crate::{audit, personal};
 
+/// What is to be done about a topic that is gone.
+const LOST_LOG_ADVICE: &str = "bring it back as it was, or begin anew with an empty topic, database and Redis \
+                               (docs/ops/runbooks.md, A lost log)";
+
 /// The adapters, opened.
 pub(crate) struct Edges {
     pub log: Arc<dyn IntentLog>,
@@ -37,7 +41,12 @@ pub(crate) struct Edges {
 /// What has to be closed in order.
 enum Kept {
     Embedded(Arc<log::sqlite::Log>),
-    Distributed { log: Arc<log::kafka::Log>, events: Option<Arc<feed::kafka::Feed>> },
+    Distributed {
+        log: Arc<log::kafka::Log>,
+        events: Option<Arc<feed::kafka::Feed>>,
+        /// Whether what the log has is decided here.
+        decides: bool,
+    },
 }
 
 /// What was asked and what was decided, for whoever only reads.
@@ -168,7 +177,7 @@ impl Edges {
             peers,
             analytics,
             audit: audit::open(config).await?,
-            kept: Kept::Distributed { log, events },
+            kept: Kept::Distributed { log, events, decides: roles.pipeline },
         })
     }
 
@@ -184,10 +193,8 @@ impl Edges {
         if progress.iter().all(|progress| progress.next_offset == 0) {
             return Ok(log::kafka::Log::open(options, registry).await?);
         }
-        log::kafka::Log::open_existing(options, registry).await.context(
-            "the store has decided records of this log: if it was lost, bring it back as it was, or begin anew with an empty \
-             topic, database and Redis (docs/ops/runbooks.md, A lost log)",
-        )
+        let log = log::kafka::Log::open_existing(options, registry).await;
+        log.with_context(|| format!("the store has decided records of this log: if it was lost, {LOST_LOG_ADVICE}"))
     }
 
     /// Waits until an edge has failed in a way that ends the process.
@@ -197,8 +204,13 @@ impl Edges {
                 let cause = log.failed().await;
                 anyhow!("the intent log failed: {cause}; free or repair the disk and start again")
             }
-            // What is wrong with a server heals there, and is waited for here.
-            Kept::Distributed { .. } => std::future::pending().await,
+            // Its group's reader may never be told. Others serve on what is decided, and are not ready.
+            Kept::Distributed { log, decides: true, .. } => {
+                let cause = log.lost().await;
+                anyhow!("the intent log is lost: {cause}; {LOST_LOG_ADVICE}")
+            }
+            // What else is wrong with a server heals there, and is waited for here.
+            Kept::Distributed { decides: false, .. } => std::future::pending().await,
         }
     }
 
@@ -206,7 +218,7 @@ impl Edges {
     pub(crate) async fn close(&self) {
         match &self.kept {
             Kept::Embedded(log) => log.close().await,
-            Kept::Distributed { log, events } => {
+            Kept::Distributed { log, events, .. } => {
                 if let Some(events) = events {
                     events.close().await;
                 }

@@ -11,6 +11,7 @@ mod dashboards;
 mod distributed;
 mod follow;
 mod help;
+mod lost_log;
 mod plan;
 mod policy;
 mod profiles;

@@ -88,6 +88,11 @@ impl Server {
         self.process.wait().expect("it ends")
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("it is ours")
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let process = nix::unistd::Pid::from_raw(self.process.id().try_into().expect("a process id"));

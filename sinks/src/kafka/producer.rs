@@ -85,8 +85,6 @@ type Client = BaseProducer<Context>;
 /// What outlives a client.
 struct State {
     trouble: Trouble,
-    /// What a single connection told last.
-    last_error: Mutex<String>,
     observer: Box<dyn Observer>,
 }
 
@@ -116,7 +114,7 @@ impl Producer {
             .set("message.max.bytes", topic.message_bytes_max().to_string())
             .set("queue.buffering.max.messages", limits.queue_records_max.to_string())
             .set("queue.buffering.max.kbytes", (limits.queue_bytes_max / 1024).max(1).to_string());
-        let state = Arc::new(State { trouble: Trouble::default(), last_error: Mutex::default(), observer });
+        let state = Arc::new(State { trouble: Trouble::default(), observer });
         let client = Arc::new(make(&config, &state)?);
         let shared = Arc::new(Shared {
             config,
@@ -245,10 +243,9 @@ impl ClientContext for Context {
         // A connection that is lost is made again, and while others stand, records get through.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             tracing::debug!(%error, reason, "Kafka's producer met an error; it goes on trying");
-            reason.clone_into(&mut lock(&self.0.last_error));
             return;
         }
-        let cause = format!("Kafka's producer reaches no broker: {reason} ({})", lock(&self.0.last_error));
+        let cause = format!("Kafka's producer reaches no broker: {reason}");
         if self.0.trouble.unreachable(cause.clone(), Instant::now()) {
             tracing::warn!(cause, "records wait for Kafka");
         }

@@ -53,6 +53,20 @@ impl Watermarks {
         }
     }
 
+    /// Whether the brokers know the topic.
+    ///
+    /// # Errors
+    /// `DidNotHappen` when none answers.
+    pub(crate) async fn knows_topic(&self) -> Result<bool> {
+        let this = self.clone();
+        blocking(move || {
+            let told = this.client.fetch_metadata(Some(&this.topic), this.connection.request_timeout);
+            let told = told.map_err(|error| this.connection.unanswered("tell its topics", &error))?;
+            Ok(told.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty()))
+        })
+        .await
+    }
+
     async fn ask(&self, leaders_known: bool) -> Result<Vec<Extent>> {
         let this = self.clone();
         blocking(move || {

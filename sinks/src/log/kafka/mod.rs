@@ -25,6 +25,7 @@ use orderly_domain::port::{Error, Result};
 use orderly_domain::{Offset, Partition, Position};
 use prometheus::Registry;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::kafka::{Missing, Producer, Watermarks, records_at};
 use group::Membership;
@@ -34,6 +35,11 @@ use reader::Reader;
 
 /// How long a close waits for readers that were dropped to leave their group.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the topic is there.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long brokers may not know the topic before it counts as gone.
+const UNKNOWN_MAX: Duration = Duration::from_secs(10);
 
 /// The intent log on Kafka. Dropping it delivers what was accepted in the background; [`Log::close`] waits for that.
 pub struct Log {
@@ -100,6 +106,27 @@ impl Log {
         let gauge = self.measures.read_ahead_records.clone();
         group::join(&self.options, membership, &inbox, gauge, self.readers.subscribe())?;
         Ok(Reader { inbox, watermarks: self.watermarks.clone() })
+    }
+
+    /// Waits until the topic is gone, and says so: until brokers that answer have not known it for ten seconds, since after a
+    /// start they learn of topics bit by bit. The process should not wait for its return then. Never returns otherwise.
+    pub async fn lost(&self) -> String {
+        let mut unknown_since = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match self.watermarks.knows_topic().await {
+                Ok(true) => unknown_since = None,
+                Ok(false) => {
+                    if unknown_since.get_or_insert_with(Instant::now).elapsed() > UNKNOWN_MAX {
+                        return format!(
+                            "Kafka at {} has no topic {} any more, and records with it that may not be decided",
+                            self.options.brokers, self.options.topic
+                        );
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the brokers do not say whether the topic is there"),
+            }
+        }
     }
 
     /// Takes no more appends, delivers those that wait, for ten seconds at most, and waits, for five seconds at most, until

@@ -351,6 +351,19 @@ async fn a_topic_that_had_records_is_not_made_again() {
     Log::open_existing(place.0.clone(), &Registry::new()).await.expect("it is there now");
 }
 
+/// A reader whose group began anew with it is told of nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_gone_is_told() {
+    let place = Topic::new().await;
+    let log = open(&place.0).await.expect("it can be opened");
+    let admin = admin(&place.0.brokers);
+    let deleted = admin.delete_topics(&[&place.0.topic], &AdminOptions::new()).await.expect("it answers");
+    deleted[0].as_ref().expect("it is deleted");
+    let told = tokio::time::timeout(Duration::from_secs(120), log.lost()).await.expect("it is noticed");
+    assert!(told.contains(&format!("has no topic {} any more", place.0.topic)), "{told}");
+    log.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_that_age_out_unread_stop_the_reader() {
     let place = Topic::new().await;
