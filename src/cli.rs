@@ -107,6 +107,17 @@ With several pipelines on the servers, one thing may differ without a fault: wha
 contend for, one appointment per patient, goes to whoever asks first. `orderly check` judges that.")]
     Replay(Replay),
 
+    /// Carry the sessions to come, and who holds which number in them, into a new log with other partitions
+    #[command(after_help = "Examples:
+  orderly repartition --config orderly.toml --into new.toml
+      The ingresses are stopped and everything is decided. new.toml names a new topic, database and Redis (or data folder),
+      and the new log.partitions.
+  orderly repartition --config orderly.toml --into new.toml --compare
+      The new pipelines have decided it: does everybody hold the number that they held? Then start the new ingresses.
+
+It only reads the old system. docs/ops/partitions.md has all the steps, and what stays behind.")]
+    Repartition(Repartition),
+
     /// Prove that a request lay at its place in the log, or verify such a proof
     #[command(subcommand)]
     Receipt(Receipt),
@@ -130,7 +141,7 @@ contend for, one appointment per patient, goes to whoever asks first. `orderly c
       nobody.")]
     Suspects(Suspects),
 
-    /// Open clinic sessions on a running server
+    /// Open clinic sessions on a running server, or list what it has
     #[command(subcommand)]
     Sessions(Sessions),
 
@@ -183,6 +194,22 @@ pub(crate) struct Source {
     /// The data folder [default: data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+}
+
+/// Options of `orderly repartition`.
+#[derive(Debug, Args)]
+pub(crate) struct Repartition {
+    /// Where the old system's configuration comes from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The new system's configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub into: PathBuf,
+
+    /// Compare the two systems instead, once the new one has decided what was carried over
+    #[arg(long)]
+    pub compare: bool,
 }
 
 /// Options of `orderly serve` and `orderly ingress`.
@@ -643,6 +670,42 @@ Sessions go in groups; a group in which one cannot be opened is not opened, and 
         #[command(flatten)]
         server: Server,
     },
+    /// Print the sessions of today and later, a line of JSON each, as `orderly sessions import` takes them
+    #[command(after_help = "Examples:
+  orderly sessions export > sessions.ndjson
+      All that can be booked, now or later.
+  orderly sessions export --department cardiology --day 2026-11-23 | orderly sessions import - --url http://other:8080
+
+Closed sessions are left out, because importing one opens it; --state closed prints those alone. Who holds which number is
+not in it: `orderly repartition` carries that.")]
+    Export {
+        /// Which of them.
+        #[command(flatten)]
+        filter: Filter,
+        /// The server to ask.
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+/// Which sessions, as `GET /v1/sessions` takes it.
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
+    /// Of a department
+    #[arg(long, value_name = "ID")]
+    pub department: Option<String>,
+    /// Of a doctor
+    #[arg(long, value_name = "ID")]
+    pub doctor: Option<String>,
+    /// On a campus
+    #[arg(long, value_name = "ID")]
+    pub campus: Option<String>,
+    /// On a local day, such as 2026-11-23
+    #[arg(long, value_name = "DAY")]
+    pub day: Option<jiff::civil::Date>,
+    /// In a state: scheduled, open or closed [default: scheduled and open]
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
 }
 
 /// A running server.

@@ -18,6 +18,7 @@ mod plan;
 mod receipt;
 mod redaction;
 mod rehearse;
+mod repartition;
 mod replay;
 mod serve;
 mod telemetry;
@@ -73,6 +74,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 let wanted = replay::Wanted { session_id, at: command.at.map(Timestamp::from) };
                 Box::pin(replay::print_line(&config, wanted, command.json)).await?;
             } else if !Box::pin(replay::run(&config, command.keep.as_deref(), command.json)).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Repartition(command) => {
+            let (from, into) = (configured(&command.source)?, config::load(Some(&command.into))?);
+            telemetry::init(&from)?;
+            if !command.compare {
+                Box::pin(repartition::run(&from, &into)).await?;
+            } else if !Box::pin(repartition::compare(&from, &into)).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -141,6 +151,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Sessions(Sessions::Import { file, server }) => {
             client::sessions::import(&Client::new(server)?, &file).await?;
+        }
+        Command::Sessions(Sessions::Export { filter, server }) => {
+            client::export::sessions(&Client::new(server)?, &filter).await?;
         }
         Command::Token(command) => {
             let config = configured(&command.source)?;

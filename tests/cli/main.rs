@@ -16,6 +16,7 @@ mod plan;
 mod policy;
 mod profiles;
 mod program;
+mod repartition;
 mod replay;
 mod server;
 mod sessions;
