@@ -23,8 +23,8 @@ struct Moving {
 impl Moving {
     async fn to(server: &Node) -> Self {
         let leads_to = Arc::new(AtomicU16::new(server.port()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let url = format!("redis://{}", listener.local_addr().expect("it listens"));
         let target = Arc::clone(&leads_to);
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
@@ -44,11 +44,11 @@ impl Moving {
 }
 
 fn says(server: &Node, question: &str, answer: &str) {
-    wait_until(answer, PATIENCE, || Ok(server.ask(question)?.contains(answer))).unwrap();
+    wait_until(answer, PATIENCE, || Ok(server.ask(question)?.contains(answer))).expect("it says so");
 }
 
 fn follow(replica: &Node, primary: &Node) {
-    replica.ask(&format!("REPLICAOF 127.0.0.1 {}", primary.port())).unwrap();
+    replica.ask(&format!("REPLICAOF 127.0.0.1 {}", primary.port())).expect("it follows");
     says(replica, "INFO replication", "master_link_status:up");
 }
 
