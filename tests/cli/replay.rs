@@ -19,7 +19,7 @@ struct Arguments {
     options: replay::Options,
 }
 
-/// How real bookings are played; `None`, and a word about it, where they are missing.
+/// How real bookings are played; `None`, and a word about it, where they are missing and nobody says that they are there.
 pub(crate) fn bookings() -> Option<replay::Options> {
     let options = Arguments::parse_from(["replay"]).options;
     // The default is relative to the repository's root, where tests of this package run.
@@ -28,9 +28,26 @@ pub(crate) fn bookings() -> Option<replay::Options> {
         return Some(options);
     }
     let name = replay::DATA_FOLDER;
-    let told = format!("skipped: there are no bookings at {}; name their folder by {name}\n", data.display());
-    std::io::stderr().write_all(told.as_bytes()).expect("stderr is open");
+    let is = |variable: &str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let beside = data.parent().and_then(Path::parent).is_some_and(Path::exists);
+    let told = format!("there are no bookings at {}; name their folder by {name}", data.display());
+    assert!(!must_be_there(is(name), is("CI"), beside), "{told}");
+    std::io::stderr().write_all(format!("skipped: {told}\n").as_bytes()).expect("stderr is open");
     None
+}
+
+/// Whether a test without its data fails. Where the folder was named, and in continuous integration where the shared folder
+/// lies beside the repository, nobody would notice that it was skipped.
+const fn must_be_there(is_named: bool, is_ci: bool, shared_is_beside: bool) -> bool {
+    is_named || is_ci && shared_is_beside
+}
+
+#[test]
+fn missing_bookings_are_skipped_only_where_nobody_expects_them() {
+    assert!(!must_be_there(false, false, false), "a clone without the data");
+    assert!(!must_be_there(false, false, true), "a person's, who may have removed them");
+    assert!(!must_be_there(false, true, false), "elsewhere, continuous integration has no data either");
+    assert!(must_be_there(false, true, true) && must_be_there(true, false, false) && must_be_there(true, true, true));
 }
 
 /// A throttle policy under which a patient may book as fast as it likes, in a file of the folder.
