@@ -33,7 +33,7 @@ const FENCE: u64 = 1;
 pub(super) async fn measure(servers: &Servers, bookings: u32) -> anyhow::Result<[Ratio; 2]> {
     let hospital = Hospital::new(PLENTY)?;
     let commands: Vec<_> = hospital.rush(bookings)?.collect::<Result<_, _>>()?;
-    let limit = pipelined_calls(servers, &hospital, &commands).await?;
+    let limit = pipelined_calls(&servers.redis.url(), &hospital, &commands).await?;
     let booked = book(servers, &hospital, &commands).await?;
     let scarce = Hospital::new((bookings / SCARCE_SHARE / 600).max(1))?;
     let commands: Vec<_> = scarce.rush(bookings)?.collect::<Result<_, _>>()?;
@@ -110,8 +110,8 @@ async fn admit(servers: &Servers, hospital: &Hospital, commands: Vec<Command>) -
 }
 
 /// The script's own calls, one command each, pipelined on a few connections. Bookings a second.
-async fn pipelined_calls(servers: &Servers, hospital: &Hospital, commands: &[Command]) -> anyhow::Result<f64> {
-    let client = redis::Client::open(servers.redis.url())?;
+async fn pipelined_calls(url: &str, hospital: &Hospital, commands: &[Command]) -> anyhow::Result<f64> {
+    let client = redis::Client::open(url)?;
     let mut connection = client.get_multiplexed_async_connection().await?;
     let sha: String = redis::cmd("SCRIPT").arg("LOAD").arg(APPLY.code()).query_async(&mut connection).await?;
     let mut line = Line::new();
@@ -157,7 +157,7 @@ fn call(sha: &str, number: u64, position: Position, now: Timestamp, command: &Co
     for name in ["sessions", "tickets", "patients", "bookings", "free", "calls"] {
         call.arg(format!("raw:{{{day}:{department}}}:{name}"));
     }
-    call.arg("caller").arg(number).arg(0).arg(1);
+    call.arg("caller").arg(number).arg(0).arg(1).arg(0);
     call.arg(command.session_id().as_str()).arg(command.doctor_id().as_str()).arg(FENCE).arg("");
     let kind = if matches!(command, Command::Book(_)) { "b" } else { "o" };
     call.arg(kind).arg(1).arg(position.offset).arg(moment(now));
@@ -174,4 +174,20 @@ fn call(sha: &str, number: u64, position: Position, now: Timestamp, command: &Co
 /// 20 digits that sort as moments do.
 fn moment(at: Timestamp) -> String {
     format!("{:020}", at.as_micros().cast_unsigned() ^ (1 << 63))
+}
+
+#[cfg(test)]
+mod tests {
+    use orderly_stack::redis::{Options, Redis};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_script_takes_the_calls_that_are_made_beside_the_ledger() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let redis = Redis::start(folder.path(), Options::default()).expect("Redis starts");
+        let hospital = Hospital::new(PLENTY).expect("valid");
+        let commands = hospital.rush(100).and_then(Iterator::collect::<anyhow::Result<Vec<_>>>).expect("valid");
+        pipelined_calls(&redis.url(), &hospital, &commands).await.expect("no call is refused");
+    }
 }
