@@ -314,6 +314,7 @@ mod tests {
         let hot = |system, rate| row(system, Workload::Hot, rate);
         let accept = Some(Summary { count: 9, p50_ms: 1.25, p95_ms: 2.5, p99_ms: 3.75, ..Summary::default() });
         let orderly = Row { accept, client_busy: 0.5, ..hot(System::Orderly, 20_000.0) };
+        let row_lock = Row { decided: 50_000, booked: 100, ..hot(System::RowLock, 10_000.0) };
         let mass = Row {
             cut: true,
             seconds: 6.0,
@@ -321,7 +322,7 @@ mod tests {
             decided: 6_000,
             ..row(System::RowLock, Workload::Mass, 1_000.0)
         };
-        let mut report = report(vec![orderly, hot(System::RowLock, 10_000.0), hot(System::RedisQueue, 40_000.0), mass]);
+        let mut report = report(vec![orderly, row_lock, hot(System::RedisQueue, 40_000.0), mass]);
         report.loads[0].bare = Some(Bare { per_s: 80_000.0, client_busy: 0.9 });
         report.left_out = vec!["real bookings: no file".to_owned()];
         report.failed = vec!["it did not start".to_owned()];

@@ -115,6 +115,11 @@ impl Row {
         }
     }
 
+    /// Whether its rate is one of refusals.
+    const fn refused_most(&self) -> bool {
+        self.decided > 10 * self.booked
+    }
+
     pub(super) fn fill(&mut self, tally: &Tally, cpu_s: f64, syncs: Option<f64>) {
         let decided = tally.decided() as f64;
         self.decided = tally.decided();
@@ -264,7 +269,7 @@ impl Report {
         if !row.cut {
             return Some(AllKnow::After(row.seconds));
         }
-        let refusing = self.row(row.system, Workload::Hot).filter(|hot| !hot.cut && row.booked > 0);
+        let refusing = self.row(row.system, Workload::Hot).filter(|hot| hot.refused_most() && row.booked > 0);
         let Some(refusing) = refusing else { return Some(AllKnow::Later(row.seconds)) };
         let places_left = load.places.saturating_sub(row.booked) as f64;
         let wishes_left = load.wishes.saturating_sub(row.decided) as f64;
@@ -341,7 +346,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_end_of_a_loop_that_was_cut_is_computed() {
-        let hot = row(System::RowLock, Workload::Hot, 10_000.0);
+        let hot = Row { decided: 50_000, booked: 100, ..row(System::RowLock, Workload::Hot, 10_000.0) };
         // 1,000 places a second: 14 s for those that are left, then 3 s for 30,000 who are refused.
         let cut = Row {
             seconds: 6.0,
