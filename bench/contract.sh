@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Asks a real server what its description of the API allows, and what it forbids, and holds every answer against the
-# description: no fault of the server, no status, content type or body that is not described (schemathesis).
+# description: no fault of the server, no status, content type or body that is not described (schemathesis). In the end it
+# counts: an operation of which fewer examples were answered is asked again, and is a failure if that does not help.
 #   EXAMPLES  how many an operation (200)
 #   SEED      draws others (1)
 set -euo pipefail
@@ -19,6 +20,9 @@ mkdir -p "${data%/*}"
 printf '[limits]\n' >"$data.policy.toml"
 orderly=$target/debug/orderly start_server "$data" "$port" --demo --policy "$data.policy.toml"
 
+# Made anew with the data folder.
+export EXAMPLES_FILE=$data/examples.ndjson
+
 ask() {
   PYTHONPATH=$PWD/bench/contract SCHEMATHESIS_HOOKS=hooks HYPOTHESIS_STORAGE_DIRECTORY=$data/hypothesis \
     "$tools/schemathesis" run "$ORDERLY_URL/openapi.json" \
@@ -32,4 +36,17 @@ say "The policy, which changes what else is answered"
 ask --include-path /v1/policy
 say "The breakers, which turn everything else away"
 ask --include-path-regex '^/v1/breakers/.*$'
+say "Counting"
+curl -fsS -o "$data/openapi.json" "$ORDERLY_URL/openapi.json"
+too_few() { python3 bench/contract/counted.py "$data/openapi.json" "$EXAMPLES_FILE" "${EXAMPLES:-200}"; }
+few=$(too_few)
+for again in {1..5}; do
+  [[ -n $few ]] || break
+  while read -r operation; do
+    say "Asking $operation again: it had fewer examples than wanted"
+    SEED=$((${SEED:-1} + again)) ask --include-name "$operation"
+  done <<<"$few"
+  few=$(too_few)
+done
+[[ -z $few ]] || fail "Fewer than ${EXAMPLES:-200} examples were answered of: $few"
 stop_server || fail "The server did not stop cleanly; see $data.log."
