@@ -41,7 +41,7 @@ fn serve_unwritable(folder: &Path) -> Option<Command> {
     let data = folder.join("data");
     if std::fs::metadata(&data).expect("it is there").uid() != 0 {
         let entries = std::fs::read_dir(&data).expect("readable").map(|entry| entry.expect("readable").path());
-        for path in entries.chain([data.clone()]) {
+        for path in entries.chain([data]) {
             std::fs::set_permissions(path, Permissions::from_mode(0o555)).expect("it is ours");
         }
         let mut serve = orderly(folder);
