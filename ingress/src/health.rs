@@ -92,6 +92,8 @@ pub(crate) async fn readyz(State(state): State<Shared>) -> Response {
     responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(state): State<Shared>) -> Result<Response, Problem> {
     state.shed.measure(&state.progress);
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    state.metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     let text = TextEncoder::new().encode_to_string(&state.registry.gather());
     let text = text.map_err(|error| Problem::internal("metrics", &error))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())

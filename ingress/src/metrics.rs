@@ -67,6 +67,8 @@ pub const SUSPICION_EVICTED_TOTAL: &str = "orderly_suspicion_evicted_total";
 pub const SUSPICION_CHALLENGES_TOTAL: &str = "orderly_suspicion_challenges_total";
 /// Gauge: answers that are remembered, so that none is taken twice; at most 65,536.
 pub const SUSPICION_ANSWERS: &str = "orderly_suspicion_answers";
+/// Gauge: tasks of the process that have not ended.
+pub const RUNTIME_TASKS: &str = "orderly_runtime_tasks";
 /// Entries that this process wrote into the audit trail.
 pub const AUDIT_ENTRIES_TOTAL: &str = "orderly_audit_entries_total";
 /// From the append of a group of entries to the audit trail to its being durable, in seconds.
@@ -110,6 +112,7 @@ pub(crate) struct Metrics {
     pub(crate) heat_doctors: IntGauge,
     pub(crate) arrivals_left_out: IntCounter,
     pub(crate) nodes: IntGauge,
+    pub(crate) tasks: IntGauge,
 }
 
 impl Metrics {
@@ -169,6 +172,7 @@ impl Metrics {
             personal_sealed: counter(PERSONAL_SEALED_TOTAL, "Fields of personal data that were sealed.")?,
             personal_unopened: counter(PERSONAL_UNOPENED_TOTAL, "Sealed fields that could not be opened.")?,
             nodes: gauge(NODES, "Ingress nodes among which shared limits are divided.")?,
+            tasks: gauge(RUNTIME_TASKS, "Tasks of the process that have not ended.")?,
             arrivals_left_out: counter(ARRIVALS_LEFT_OUT_TOTAL, "Requests that were not recorded for rehearsals.")?,
             sessions: gauge(SESSIONS, "Sessions that this node knows.")?,
             heat_doctors: gauge(HEAT_DOCTORS, "Doctors whose requests are counted one by one.")?,
