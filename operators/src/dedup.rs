@@ -18,7 +18,8 @@ use crate::operator::{Error, Operator};
 /// How long and how many tickets are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecentTickets {
-    /// Per partition; the oldest go first.
+    /// For so many records of its partition a ticket is remembered, and so at most as many tickets are. Records are counted and
+    /// not tickets, so that what is remembered depends on the log alone, and not on when it was restored.
     pub tickets_max: usize,
     /// Time in the log, counted from the newest ticket back.
     pub window: Duration,
@@ -70,7 +71,8 @@ impl Dedup {
             seen.retain(|_| !planted::is(Bug::DedupForgetsAtTakeover));
             *window = Window::restored(draft.fence, seen);
         }
-        window.forget_before(draft.logged_at.minus(recent.window));
+        let oldest = draft.position.offset.saturating_sub(recent.tickets_max as u64);
+        window.forget_before(draft.logged_at.minus(recent.window), oldest);
         let session = fingerprint(&book.session.session_id);
         match window.tickets.get(&book.ticket) {
             Some(_) if planted::is(Bug::DedupOff) => None,
@@ -85,7 +87,6 @@ impl Dedup {
                     Seen { first: draft.position.offset, session: Some(session) },
                     draft.logged_at,
                 );
-                window.forget_beyond(recent.tickets_max);
                 None
             }
         }
@@ -143,23 +144,13 @@ impl Window {
         self.tickets.insert(ticket, seen);
     }
 
-    fn forget_before(&mut self, moment: Timestamp) {
-        while self.oldest_first.front().is_some_and(|(logged_at, ..)| *logged_at < moment) {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_beyond(&mut self, tickets_max: usize) {
-        while self.oldest_first.len() > tickets_max {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, ticket, first)) = self.oldest_first.pop_front()
-            && self.tickets.get(&ticket).is_some_and(|seen| seen.first == first)
+    fn forget_before(&mut self, moment: Timestamp, oldest: Offset) {
+        while let Some((_, ticket, first)) =
+            self.oldest_first.pop_front_if(|(logged_at, _, first)| *logged_at < moment || *first < oldest)
         {
-            self.tickets.remove(&ticket);
+            if self.tickets.get(&ticket).is_some_and(|seen| seen.first == first) {
+                self.tickets.remove(&ticket);
+            }
         }
     }
 }

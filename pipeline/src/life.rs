@@ -50,7 +50,8 @@ pub(crate) struct Life {
     pub signs: Signs,
     commit: Arc<Commit>,
     stop: watch::Sender<bool>,
-    reader: JoinHandle<()>,
+    /// Hands back the log's reader at its end.
+    reader: JoinHandle<Box<dyn LogReader>>,
     workers: JoinHandle<()>,
 }
 
@@ -107,7 +108,7 @@ impl Life {
             retry,
             metrics: metrics.clone(),
         };
-        let reader = Reader {
+        let mut reader = Reader {
             log,
             feeders,
             takeover,
@@ -122,9 +123,17 @@ impl Life {
             let failure = failure.clone();
             async move {
                 let _guard = failure.on_panic("the log's reader");
-                if let Err(error) = reader.run(stopped).await {
-                    failure.report(Cause::of("reader", &error.into()));
+                tokio::select! {
+                    biased;
+                    // What the reader may be waiting for does not come any more.
+                    _ = failure.wait() => {}
+                    ended = reader.run(stopped) => {
+                        if let Err(error) = ended {
+                            failure.report(Cause::of("reader", &error.into()));
+                        }
+                    }
                 }
+                reader.log
             }
         });
         Ok(Self { signs: Signs { assigned: assigned_view, in_flight, failure }, commit, stop, reader, workers })
@@ -134,28 +143,23 @@ impl Life {
     ///
     /// # Errors
     /// [`Error::Stopped`] with the cause when it failed.
-    pub(crate) async fn drain(mut self) -> Result<(), Error> {
+    pub(crate) async fn drain(self) -> Result<(), Error> {
         self.stop.send_replace(true);
         // Both report their panics themselves.
-        tokio::select! {
-            biased;
-            _ = &mut self.reader => {}
-            // What the reader may be waiting for does not come any more.
-            _ = self.signs.failure.wait() => self.reader.abort(),
-        }
+        let log = self.reader.await;
         let _ = self.workers.await;
+        drop(log);
         match self.signs.failure.cause() {
             Some(cause) => Err(Error::Stopped(cause.text.clone())),
             None => Ok(self.commit.on_drained().await?),
         }
     }
 
-    /// Ends a life that failed. What was in flight is still in the log.
-    pub(crate) async fn bury(self) {
-        // It may wait for an edge that is down.
-        self.reader.abort();
-        let _ = self.reader.await;
+    /// Ends a life that failed. What was in flight is still in the log, whose reader is handed on, unless it panicked.
+    pub(crate) async fn bury(self) -> Option<Box<dyn LogReader>> {
+        let log = self.reader.await.ok();
         let _ = self.workers.await;
+        log
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads until `stop` is set; then the feeders are dropped and the dataflow drains.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> port::Result<()> {
+    /// Reads until `stop` is set. Once the feeders are dropped, the dataflow drains.
+    pub(crate) async fn run(&mut self, mut stop: watch::Receiver<bool>) -> port::Result<()> {
         let mut fences: HashMap<Partition, Fence> = HashMap::new();
         let mut next_epoch_at = Instant::now();
         loop {

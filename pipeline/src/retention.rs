@@ -59,6 +59,7 @@ impl Retention {
         let progress = self.store.progress().await?;
         let decided: Vec<_> =
             progress.iter().map(|partition| (partition.partition, partition.published_offset)).collect();
+        self.store.sync().await?;
         let trimmed = self.log.trim(self.clock.now().minus(self.keep), &decided).await?;
         self.trimmed_total.inc_by(trimmed);
         Ok(())

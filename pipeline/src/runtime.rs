@@ -216,16 +216,23 @@ async fn supervise(
         if !cause.heals || lives > LIVES_MAX {
             tracing::error!(cause = cause.text, "the pipeline stops");
             view.failure.report(Cause::fatal(cause.text.clone()));
-            life.bury().await;
+            drop(life.bury().await);
             return Err(Error::Stopped(cause.text.clone()));
         }
         tracing::warn!(cause = cause.text, "the pipeline takes its partitions over again");
         settings.metrics.lives_total.inc();
-        life.bury().await;
+        let log = life.bury().await;
         let pause = (FIRST_PAUSE * 2_u32.saturating_pow(lives - 1)).min(PAUSE_MAX);
         let next = async {
             tokio::time::sleep(pause).await;
-            let log = settings.retry.until_final("log", || settings.ports.log.reader()).await?;
+            // Whoever left the log and joined it again would have all nodes share the partitions anew.
+            let log = match log {
+                Some(mut log) => {
+                    log.restart();
+                    log
+                }
+                None => settings.retry.until_final("log", || settings.ports.log.reader()).await?,
+            };
             Life::start(&settings, log).map_err(|error| port::Error::DidNotHappen(error.to_string()))
         };
         let next = tokio::select! {

@@ -2,7 +2,6 @@
 
 pub(crate) mod breakers;
 pub(crate) mod export;
-pub(crate) mod export;
 pub(crate) mod policy;
 pub(crate) mod sessions;
 pub(crate) mod suspects;

@@ -251,7 +251,7 @@ pub(crate) struct Pipeline {
     /// Calls of the ledger that one worker has in flight, at most.
     #[config(default = 1, env = "ORDERLY_PIPELINE__LEDGER_LANES")]
     pub ledger_lanes: usize,
-    /// Tickets of each partition that are remembered, so that a retry gets the first answer.
+    /// For so many records of its partition a ticket is remembered, so that a retry gets the first answer.
     #[config(default = 32_768, env = "ORDERLY_PIPELINE__DEDUP_TICKETS_MAX")]
     pub dedup_tickets_max: usize,
     /// Seconds that they are remembered.

@@ -1,5 +1,7 @@
 //! A rush on a real process that is killed again and again.
 
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,11 @@ use crate::program::{orderly, output};
 use crate::server::Server;
 
 const KILLS: u32 = 25;
+/// The store's files, without those that are made anew at each start.
+const STORE: [&str; 2] = ["store.sqlite", "store.sqlite-wal"];
+/// After every so many kills the store finds itself as it was at an earlier one: that is what a loss of power does to what was
+/// not written to the disk. The log has all of it.
+const SETBACK_EVERY: u32 = 4;
 const PATIENTS: u64 = 24;
 /// Long enough for any machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -125,6 +132,30 @@ async fn follow(http: &reqwest::Client, url: &str, bearers: &[String], acknowled
     futures::stream::iter(acknowledged).map(one).buffer_unordered(64).collect::<()>().await;
 }
 
+/// Copies the store's files; one that is not there is removed.
+fn copy_store(from: &Path, to: &Path) {
+    for name in STORE {
+        match std::fs::copy(from.join(name), to.join(name)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let _ = std::fs::remove_file(to.join(name));
+            }
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+    let _ = std::fs::remove_file(to.join("store.sqlite-shm"));
+}
+
+/// Every decision: what can have been told of it.
+fn decisions(folder: &Path) -> BTreeMap<(u16, i64), (i64, Option<i64>, Option<i64>)> {
+    let store = rusqlite::Connection::open(folder.join(STORE[0])).expect("a store");
+    let mut select =
+        store.prepare("SELECT partition, log_offset, outcome, reason, number FROM decisions").expect("its table");
+    let decision =
+        |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?, row.get(4)?)));
+    select.query_map([], decision).expect("rows").map(|row| row.expect("a row")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_five_kills_lose_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -167,6 +198,7 @@ async fn twenty_five_kills_lose_nothing() {
     });
 
     let mut random = SmallRng::seed_from_u64(7);
+    let (earlier, mut told) = (tempfile::tempdir().expect("a folder"), BTreeMap::new());
     for kill in 0..KILLS {
         // Somewhere in the rush, but not before it has gone on after the last kill.
         let target = count.load(Ordering::SeqCst) + random.random_range(1..400);
@@ -178,6 +210,16 @@ async fn twenty_five_kills_lose_nothing() {
         tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("nobody was served after kill {kill}"));
         server.kill();
         check(folder.path(), &[]);
+        match kill % SETBACK_EVERY {
+            0 => copy_store(folder.path(), earlier.path()),
+            1 => {
+                let decided = decisions(folder.path());
+                assert!(decided.len() > decisions(earlier.path()).len(), "something gets lost");
+                told.extend(decided);
+                copy_store(earlier.path(), folder.path());
+            }
+            _ => {}
+        }
         server = start();
         url.send_replace(server.url().to_owned());
         check(folder.path(), &[]);
@@ -189,4 +231,8 @@ async fn twenty_five_kills_lose_nothing() {
 
     assert!(server.terminate().success(), "a stop in order is a success");
     check(folder.path(), &["--idle"]);
+    let decided = decisions(folder.path());
+    for (place, was_told) in told {
+        assert_eq!(decided.get(&place), Some(&was_told), "{place:?} is decided once more as it was");
+    }
 }

@@ -81,11 +81,11 @@ impl Edge {
         match fate {
             Fate::Refused => Err(Error::DidNotHappen(format!("{what}: refused by the simulation"))),
             Fate::Late(delay) => {
-                let world = self.world.clone();
+                let edge = self.clone();
                 tokio::spawn(async move {
                     sleep(delay).await;
                     // Nobody waits for the answer.
-                    let _ = carry_out(&world, server, what, work);
+                    let _ = carry_out(&edge, server, what, work);
                 });
                 sleep(back).await;
                 self.running().await;
@@ -93,7 +93,7 @@ impl Edge {
             }
             Fate::Lost { happens } => {
                 if happens {
-                    let _ = carry_out(&self.world, server, what, work);
+                    let _ = carry_out(self, server, what, work);
                 }
                 sleep(back).await;
                 self.running().await;
@@ -108,7 +108,7 @@ impl Edge {
                 }
                 self.world.ring();
                 if happens {
-                    let _ = carry_out(&self.world, server, what, work);
+                    let _ = carry_out(self, server, what, work);
                 }
                 std::future::pending().await
             }
@@ -121,7 +121,7 @@ impl Edge {
                 if dead {
                     return std::future::pending().await;
                 }
-                let answer = carry_out(&self.world, server, what, work);
+                let answer = carry_out(self, server, what, work);
                 sleep(back).await;
                 self.running().await;
                 let failed_over = {
@@ -177,14 +177,18 @@ impl Edge {
 }
 
 fn carry_out<T>(
-    world: &World,
+    edge: &Edge,
     server: Server,
     what: &'static str,
     work: impl FnOnce(&mut State) -> Result<T>,
 ) -> Result<T> {
     let now = tokio::time::Instant::now();
     let answer = {
-        let mut state = world.state();
+        let mut state = edge.world.state();
+        // Its servers were on the machine itself.
+        if state.machines.get(edge.node).is_some_and(|machine| edge.incarnation <= machine.unpowered) {
+            return Err(Error::DidNotHappen(format!("{what}: the power went")));
+        }
         let away = match server {
             Server::Store => state.store_away_until,
             Server::Log => state.log_away_until,
@@ -196,7 +200,7 @@ fn carry_out<T>(
         work(&mut state)
     };
     if server == Server::Log {
-        world.ring();
+        edge.world.ring();
     }
     answer
 }

@@ -160,6 +160,20 @@ impl Log {
         (!records.is_empty()).then_some(Delivery::Records(records))
     }
 
+    /// A member forgets what it was told, lets go of what it was to let go of, and hears of the rest once more.
+    fn restart(&mut self, member: Member) {
+        let Some(assigned) = self.members.get_mut(&member) else { return };
+        for told in std::mem::take(&mut assigned.tells) {
+            if let Delivery::Revoked(partitions) = told {
+                assigned.leaving.extend(partitions);
+            }
+        }
+        assigned.reads.values_mut().for_each(|from| *from = None);
+        if !assigned.reads.is_empty() {
+            assigned.tells.push_back(Delivery::Assigned(assigned.reads.keys().copied().collect()));
+        }
+    }
+
     /// Gives dead machines' partitions to others.
     pub(crate) fn bury(&mut self, node: usize, now: Instant) {
         let dead: Vec<Member> =
@@ -291,6 +305,11 @@ impl LogReader for Reader {
         }
         Ok(())
     }
+
+    fn restart(&mut self) {
+        self.edge.world.state().log.restart(self.member);
+        self.edge.world.ring();
+    }
 }
 
 impl Drop for Reader {
@@ -340,4 +359,7 @@ impl LogReader for Scan {
         self.at.extend(from.iter().copied());
         Ok(())
     }
+
+    /// It was never told of anything.
+    fn restart(&mut self) {}
 }

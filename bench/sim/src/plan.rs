@@ -58,6 +58,8 @@ pub(crate) enum Action {
     Misroute { patient: u16, clinic: usize },
     Crash { node: usize, down_ms: u64 },
     Pause { node: usize, ms: u64 },
+    /// The machine loses its power, and with it what its store has not written to the disk.
+    PowerLoss { node: usize, down_ms: u64 },
     Drain { node: usize, down_ms: u64 },
     Rebalance,
     Evict { node: usize },
@@ -82,6 +84,7 @@ impl Action {
             | Self::Poison { .. }
             | Self::Misroute { .. } => return None,
             Self::Crash { .. } => "node crashed",
+            Self::PowerLoss { .. } => "power lost, and the store's newest commits",
             Self::Pause { .. } => "node stopped for a while",
             Self::Drain { .. } => "node drained and restarted",
             Self::Rebalance => "partitions moved",
@@ -171,7 +174,25 @@ impl Plan {
         if random.per_mille(100) {
             plan.cross_departments(&mut random);
         }
+        let mut random = Random::new(seed ^ 0x706f_7765_7220_6f66);
+        if !plan.shared_ledger && random.per_mille(600) {
+            plan.lose_power(&mut random);
+        }
         plan
+    }
+
+    pub(crate) fn loses_power(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::PowerLoss { .. }))
+    }
+
+    /// In the embedded profile the log alone waits for the disk. What the store loses is decided once more, and the same way.
+    fn lose_power(&mut self, random: &mut Random) {
+        let length_ms = self.steps.last().map_or(1, |step| step.at_ms + 1);
+        for _ in 0..random.within(1..5) {
+            let action = Action::PowerLoss { node: 0, down_ms: random.pick(&[1, 50, 700]) };
+            self.steps.push(Step { at_ms: random.within(0..length_ms), action });
+        }
+        self.steps.sort_by_key(|step| step.at_ms);
     }
 
     /// Lets keys book two departments. What is decided between such a booking and the store's refusal of it may be told less

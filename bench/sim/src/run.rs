@@ -93,6 +93,14 @@ fn act(world: &World, plan: &Plan, action: &Action) {
             state.machines[node].down_ms = down_ms;
             state.kill(node);
         }
+        Action::PowerLoss { node, down_ms } => {
+            let machine = &mut state.machines[node];
+            (machine.down_ms, machine.unpowered) = (down_ms, machine.incarnation);
+            state.kill(node);
+            if let Some(books) = state.disk.recover() {
+                state.store = books;
+            }
+        }
         Action::Drain { node, down_ms } => {
             state.machines[node].down_ms = down_ms;
             state.machines[node].draining = true;

@@ -20,7 +20,7 @@ use crate::edge::{Edge, Server};
 use crate::ledger::home;
 use crate::world::State;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Line {
     fence: Fence,
     owner: String,
@@ -35,7 +35,7 @@ impl Line {
 }
 
 /// All tables.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Books {
     lines: BTreeMap<Partition, Line>,
     sessions: BTreeMap<SessionId, SessionState>,
@@ -53,6 +53,28 @@ const HELD_TRIES: u32 = 9;
 
 fn corrupt(what: String) -> Error {
     Error::Corrupt(what)
+}
+
+/// What a loss of power leaves of the tables. Commits do not wait for the disk there; everything else that is written does,
+/// and takes them along.
+#[derive(Default)]
+pub(crate) struct Disk(Option<Books>);
+
+impl Disk {
+    /// A disk that is to be fallen back on.
+    pub(crate) fn new(is_lossy: bool) -> Self {
+        Self(is_lossy.then(Books::default))
+    }
+
+    fn sync(&mut self, books: &Books) {
+        if let Self(Some(disk)) = self {
+            disk.clone_from(books);
+        }
+    }
+
+    pub(crate) fn recover(&self) -> Option<Books> {
+        self.0.clone()
+    }
 }
 
 impl Books {
@@ -459,6 +481,7 @@ impl orderly_domain::port::Store for Port {
         let (partitions, owner) = (partitions.to_vec(), owner.to_owned());
         let work = move |state: &mut State| {
             let claims: Vec<_> = partitions.iter().map(|partition| state.store.claim(*partition, &owner)).collect();
+            state.disk.sync(&state.store);
             for claim in &claims {
                 state.say(|| {
                     format!("{owner} takes {} over: fence {}, from {}", claim.partition, claim.fence, claim.next_offset)
@@ -480,6 +503,10 @@ impl orderly_domain::port::Store for Port {
                     return Err(error);
                 }
             };
+            // The disk is written now and then, by whoever copies the write-ahead log.
+            if state.disk.0.is_some() && state.random.per_mille(100) {
+                state.disk.sync(&state.store);
+            }
             if before == commit.advances.first().map(|advance| advance.from) {
                 assert_books(state, &commit, &committed);
                 for answer in &committed {
@@ -507,6 +534,14 @@ impl orderly_domain::port::Store for Port {
         self.0.call(Server::Store, "commit", work).await
     }
 
+    async fn sync(&self) -> Result<()> {
+        let work = |state: &mut State| {
+            state.disk.sync(&state.store);
+            Ok(())
+        };
+        self.0.call(Server::Store, "sync", work).await
+    }
+
     async fn mark_published(&self, marks: &[(Partition, Fence, Offset)]) -> Result<()> {
         let marks = marks.to_vec();
         let work = move |state: &mut State| {
@@ -517,6 +552,7 @@ impl orderly_domain::port::Store for Port {
                 }
                 line.published = line.published.max(offset);
             }
+            state.disk.sync(&state.store);
             Ok(())
         };
         self.0.call(Server::Store, "mark published", work).await

@@ -31,6 +31,8 @@ pub(crate) struct Machine {
     /// Rises with every start; what an earlier one asked for is never answered.
     pub(crate) incarnation: u64,
     pub(crate) alive: bool,
+    /// The last incarnation that ended by a loss of power: nothing that it was about to do happens.
+    pub(crate) unpowered: u64,
     pub(crate) stopped_until: Option<Instant>,
     pub(crate) clock_ahead_us: i64,
     /// How long it stays away once it has died.
@@ -57,6 +59,7 @@ pub(crate) struct State {
     pub(crate) shared_ledger: bool,
     pub(crate) log: log::Log,
     pub(crate) store: store::Books,
+    pub(crate) disk: store::Disk,
     pub(crate) ledger: ledger::Days,
     pub(crate) ledger_copy: Option<ledger::Days>,
     pub(crate) told: Told,
@@ -106,6 +109,7 @@ impl State {
             shared_ledger: plan.shared_ledger,
             log: log::Log::default(),
             store: store::Books::default(),
+            disk: store::Disk::new(plan.loses_power()),
             ledger: ledger::Days::default(),
             ledger_copy: None,
             told: Told::default(),

@@ -133,31 +133,6 @@ impl Postgres {
         Self::start(folder, Options { port: None, ..self.options.clone() })
     }
 
-    /// Starts a standby in an empty folder: it has what this server has, and replays what is written from now on. It can be read
-    /// meanwhile.
-    ///
-    /// # Errors
-    /// When the copy cannot be made, or the standby does not start.
-    pub fn standby(&self, folder: &Path) -> anyhow::Result<Self> {
-        let user = server_user()?;
-        if let Some((user, group)) = user {
-            chown(folder, Some(user), Some(group))
-                .with_context(|| format!("cannot give {} to the user postgres", folder.display()))?;
-        }
-        let mut copy = Command::new(programs()?.join("pg_basebackup"));
-        copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", ROLE, "-D", "data"]);
-        // Told to follow this server (-R); at once rather than when it next writes its pages out.
-        copy.args(["-R", "--checkpoint=fast", "--no-sync"]).current_dir(folder).stdin(Stdio::null());
-        if let Some((user, group)) = user {
-            copy.uid(user).gid(group);
-        }
-        let output = copy.output().context("cannot start pg_basebackup")?;
-        if !output.status.success() {
-            bail!("pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Self::start(folder, Options { port: None, ..self.options.clone() })
-    }
-
     /// Ends the server, if it runs, and starts it again with the same data and port.
     ///
     /// # Errors

@@ -116,4 +116,8 @@ pub trait LogReader: Send {
     /// # Errors
     /// `Corrupt` when the log starts after, or ends before, such an offset.
     async fn seek(&mut self, from: &[(Partition, Offset)]) -> Result<()>;
+
+    /// Begins anew without giving up what is assigned: that is told once more, as [`Delivery::Assigned`], and nothing of it is
+    /// delivered until it is sought. What was delivered before counts as finished.
+    fn restart(&mut self);
 }

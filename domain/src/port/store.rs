@@ -240,6 +240,13 @@ pub trait Store: Send + Sync + 'static {
     /// has to be decided anew from a ledger that is restored.
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>>;
 
+    /// Returns when whatever was committed before survives that the machine stops. Where it may not yet, the log still has
+    /// all that is decided, and is decided the same way again: so nothing may leave the log before this.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn sync(&self) -> Result<()>;
+
     /// Writes published offsets alone, for a stop.
     ///
     /// # Errors

@@ -36,6 +36,9 @@ impl Store for Versions {
     async fn commit(&self, _: &Commit) -> Result<Vec<Committed>> {
         unreachable!("{ONLY}")
     }
+    async fn sync(&self) -> Result<()> {
+        unreachable!("{ONLY}")
+    }
     async fn mark_published(&self, _: &[(Partition, Fence, Offset)]) -> Result<()> {
         unreachable!("{ONLY}")
     }

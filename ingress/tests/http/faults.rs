@@ -180,6 +180,9 @@ impl Store for Switched {
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>> {
         self.store.commit(commit).await
     }
+    async fn sync(&self) -> Result<()> {
+        self.store.sync().await
+    }
     async fn mark_published(&self, marks: &[(Partition, Fence, Offset)]) -> Result<()> {
         self.store.mark_published(marks).await
     }
@@ -219,11 +222,11 @@ impl Store for Switched {
         self.store.progress().await
     }
     async fn policies(&self, rows_max: usize) -> Result<Vec<PolicyVersion>> {
+        self.switches.policy_looks.subscribe().wait_for(|left| *left != Some(0)).await.unwrap();
+        self.switches.policy_looks.send_modify(|left| *left = left.map(|left| left - 1));
         self.store.policies(rows_max).await
     }
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()> {
-        self.switches.policy_looks.subscribe().wait_for(|left| *left != Some(0)).await.unwrap();
-        self.switches.policy_looks.send_modify(|left| *left = left.map(|left| left - 1));
         self.store.save_policy(policy).await
     }
     async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> Result<u64> {

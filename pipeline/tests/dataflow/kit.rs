@@ -230,6 +230,9 @@ impl Store for Hooked {
         (self.before_commit)().await?;
         self.store.commit(commit).await
     }
+    async fn sync(&self) -> port::Result<()> {
+        self.store.sync().await
+    }
     async fn mark_published(&self, marks: &[(Partition, Fence, Offset)]) -> port::Result<()> {
         self.store.mark_published(marks).await
     }

@@ -34,6 +34,10 @@ impl port::Store for Store {
         self.commits.guard(Caller::Worker, self.store.commit(commit)).await
     }
 
+    async fn sync(&self) -> Result<()> {
+        self.store.sync().await
+    }
+
     async fn mark_published(&self, marks: &[(Partition, Fence, Offset)]) -> Result<()> {
         self.store.mark_published(marks).await
     }

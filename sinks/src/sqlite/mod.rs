@@ -7,7 +7,8 @@ mod readers;
 mod row;
 mod writer;
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orderly_domain::port;
@@ -39,8 +40,26 @@ const LOG_BYTES_KEPT: i64 = 64 << 20;
 pub(crate) enum Durability {
     /// It is on the disk.
     EveryCommit,
-    /// Nothing: the newest commits may be lost when the machine stops, but never what is before them.
+    /// Nothing: the newest commits may be lost when the machine stops, but never what is before them. [`sync`] waits.
     Checkpoints,
+}
+
+/// Where the write-ahead log of a file lies.
+pub(crate) fn write_ahead_log(file: &Path) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
+}
+
+/// Returns when all that was committed to a file is on the disk. What is not in its write-ahead log any more is: the
+/// [`Checkpointer`] waits for the disk before a log begins anew.
+pub(crate) fn sync(file: &Path) -> port::Result<()> {
+    match File::open(write_ahead_log(file)).and_then(|log| log.sync_data()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(port::Error::MayHaveHappened(format!("{} could not be written to the disk: {error}", file.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens a file for its writer, and creates it when it is missing.

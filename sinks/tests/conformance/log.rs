@@ -33,7 +33,7 @@ macro_rules! suite {
     ($place:expr) => {
         crate::log::suite!($place;
             appends_without_gaps, survives_reopening, merges_by_time, keeps_payloads, goes_on_from_a_seek,
-            can_be_looked_at_beside_a_reader, tells_when_it_took_records,
+            can_be_looked_at_beside_a_reader, tells_when_it_took_records, begins_anew_with_what_it_has,
             refuses_impossible_seeks, loses_nothing_to_a_dropped_future, delivers_what_comes_later, trims_what_is_decided,
             refuses_an_unknown_partition);
     };
@@ -72,14 +72,19 @@ fn ends(extents: &[Extent]) -> Vec<(Partition, Offset)> {
 /// A reader that was assigned all partitions.
 async fn assigned(log: &dyn IntentLog) -> Box<dyn LogReader> {
     let mut reader = log.reader().await.expect("it can be read");
+    until_assigned(&mut *reader, log.partitions()).await;
+    reader
+}
+
+/// Waits until all partitions were assigned.
+async fn until_assigned(reader: &mut dyn LogReader, all: u16) {
     let mut partitions = HashSet::new();
-    while partitions.len() < usize::from(log.partitions()) {
+    while partitions.len() < usize::from(all) {
         match reader.next(10).await.expect("it can be read") {
             Delivery::Assigned(more) => partitions.extend(more),
             other => panic!("nothing comes before the assignment: {other:?}"),
         }
     }
-    reader
 }
 
 /// The next `count` records, read in small steps.
@@ -226,6 +231,28 @@ pub(crate) async fn can_be_looked_at_beside_a_reader(place: &impl Place) {
     for reader in [&mut reader, &mut scan] {
         assert_eq!(take(&mut **reader, 1).await[0].position, appended.position, "both go on");
     }
+}
+
+pub(crate) async fn begins_anew_with_what_it_has(place: &impl Place) {
+    let log = place.open().await;
+    fill(&*log, 400).await;
+    let from = starts(&log.extents().await.expect("it can be read"));
+    let mut reader = assigned(&*log).await;
+    let mut all = Vec::new();
+    // Before a seek, in the middle, and at the end of the log.
+    for read in [0, 150, 400] {
+        reader.seek(&from).await.expect("the starts are there");
+        all = take(&mut *reader, read).await;
+        reader.restart();
+        until_assigned(&mut *reader, PARTITIONS).await;
+        assert!(reader.next(10).now_or_never().is_none(), "nothing is delivered before a seek");
+    }
+    assert_eq!(all.len(), 400);
+    let appended = log.append(3, "doctor", payload(0)).await.expect("it is taken");
+    assert!(reader.next(10).now_or_never().is_none(), "not even what comes");
+    reader.seek(&from).await.expect("the starts are there");
+    assert_eq!(take(&mut *reader, 400).await, all);
+    assert_eq!(take(&mut *reader, 1).await[0].position, appended.position, "it goes on");
 }
 
 pub(crate) async fn tells_when_it_took_records(place: &impl Place) {

@@ -21,6 +21,8 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct State {
     merge: Merge,
+    /// What the group has given and not taken back.
+    assigned: BTreeSet<Partition>,
     events: VecDeque<Event>,
     /// Where the reader wants to go on, until the thread has done so.
     sought: BTreeMap<Partition, Offset>,
@@ -97,6 +99,22 @@ impl Inbox {
         }
     }
 
+    /// The reader forgets what it was told and had, and hears of what is assigned once more. What it was to finish for others
+    /// is finished: nothing of it will be committed.
+    pub(super) fn restart(&self) {
+        let state = &mut *self.state();
+        state.merge = Merge::default();
+        state.sought.clear();
+        state.events.clear();
+        if state.revocation != Revocation::None {
+            state.revocation = Revocation::Finished;
+        }
+        if !state.assigned.is_empty() {
+            state.events.push_back(Event::Assigned(state.assigned.clone()));
+        }
+        self.news.notify_one();
+    }
+
     /// Why the reader cannot go on, if so.
     pub(super) fn failure(&self) -> Option<Error> {
         self.state().failed.clone().map(Error::Corrupt)
@@ -140,7 +158,9 @@ impl Inbox {
     }
 
     pub(super) fn assigned(&self, partitions: BTreeSet<Partition>) {
-        self.state().events.push_back(Event::Assigned(partitions));
+        let state = &mut *self.state();
+        state.assigned.extend(&partitions);
+        state.events.push_back(Event::Assigned(partitions));
         self.news.notify_one();
     }
 
@@ -148,6 +168,7 @@ impl Inbox {
     pub(super) fn revoked(&self, mut partitions: BTreeSet<Partition>, lost: bool) -> Release {
         let state = &mut *self.state();
         for partition in &partitions {
+            state.assigned.remove(partition);
             state.merge.stop(*partition);
             state.sought.remove(partition);
         }

@@ -132,7 +132,8 @@ impl Default for Options {
             linger: Duration::from_millis(1),
             delivery_timeout: Duration::from_secs(5 * 60),
             request_timeout: Duration::from_secs(10),
-            session_timeout: Duration::from_secs(10),
+            // The shortest that brokers allow by default.
+            session_timeout: Duration::from_secs(6),
             revoke_timeout: Duration::from_secs(60),
             read_ahead_bytes_max: 64 * 1024 * 1024,
             properties: Vec::new(),

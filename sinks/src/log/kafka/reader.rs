@@ -66,6 +66,10 @@ impl LogReader for Reader {
         self.inbox.seek(&sought);
         Ok(())
     }
+
+    fn restart(&mut self) {
+        self.inbox.restart();
+    }
 }
 
 impl Drop for Reader {

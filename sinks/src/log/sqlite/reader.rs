@@ -224,4 +224,10 @@ impl LogReader for Reader {
         self.rewind();
         Ok(())
     }
+
+    fn restart(&mut self) {
+        self.assignment_told = false;
+        self.next.fill(None);
+        self.ready = Vec::new().into_iter();
+    }
 }

@@ -1,6 +1,6 @@
 //! The database file: its schema, how it is opened, and where each partition starts and ends.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use orderly_domain::clock::Timestamp;
 use orderly_domain::port::log::Extent;
@@ -12,13 +12,6 @@ use crate::sqlite::{self, Durability, Failure};
 
 /// The database's file name in the data folder.
 pub(super) const FILE: &str = "log.sqlite";
-
-/// The write-ahead log beside the database.
-pub(super) fn write_ahead_log(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
-    path.into()
-}
 
 /// How much of the database the writer keeps in memory: the ends of the partitions, where it appends.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;

@@ -16,7 +16,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::measures::Measures;
-use super::schema::{self, to_sql};
+use super::schema::to_sql;
 use super::tail::Tail;
 use crate::sqlite::{self, Checkpointer, Failure};
 
@@ -247,7 +247,7 @@ impl Service {
 
     fn measure_size(&self) {
         let bytes = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
-        let size = bytes(&self.database) + bytes(&schema::write_ahead_log(&self.database));
+        let size = bytes(&self.database) + bytes(&sqlite::write_ahead_log(&self.database));
         self.measures.size_bytes.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
 }

@@ -134,7 +134,7 @@ fn config(url: &str, options: &Options) -> port::Result<Config> {
         "tcp_keepalives_interval=5".into(),
         "tcp_keepalives_count=3".into(),
         // A client that is gone is noticed also amid a long statement.
-        "client_connection_check_interval=5s".into(),
+        "client_connection_check_interval=2s".into(),
         // Every statement looks rows up by keys that it is given. A plan made while a table was empty must do the same.
         "enable_seqscan=off".into(),
         "enable_bitmapscan=off".into(),

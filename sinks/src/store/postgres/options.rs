@@ -51,8 +51,8 @@ impl Options {
             connect_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
-            idle_in_transaction_timeout: Duration::from_secs(10),
-            call_timeout: Duration::from_secs(15),
+            idle_in_transaction_timeout: Duration::from_secs(6),
+            call_timeout: Duration::from_secs(7),
             held_patience: Duration::from_millis(500),
             under_way_patience: Duration::from_secs(5),
         }

@@ -1,6 +1,6 @@
 //! The store's handle: writes go to the writer's thread, reads to connections of their own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -19,9 +19,11 @@ use super::{FILE, MIGRATIONS, Options, details, prune, reads};
 use crate::sqlite::{self, Checkpointer, Durability, Failure, Readers, Writer};
 use crate::store::metrics::{self, Metrics};
 
-/// The store in one SQLite file.
+/// The store in one SQLite file. Commits of decisions do not wait for the disk: the intent log has waited, and after a loss
+/// of power the same decisions follow from it again. All other writes wait.
 #[derive(Debug)]
 pub struct Store {
+    file: PathBuf,
     /// `None` when it was opened for reading only.
     writer: Option<Writer<Writes>>,
     readers: Readers,
@@ -39,7 +41,7 @@ impl Store {
         let file = folder.join(FILE);
         let metrics = Metrics::new().map_err(metrics::unregistered)?;
         let mut connection =
-            sqlite::open_for_writing(&file, Durability::EveryCommit, options.cache_bytes, options.size_max_bytes)?;
+            sqlite::open_for_writing(&file, Durability::Checkpoints, options.cache_bytes, options.size_max_bytes)?;
         sqlite::migrate(&mut connection, MIGRATIONS)?;
         metrics.register(registry).map_err(metrics::unregistered)?;
         let writes =
@@ -47,7 +49,7 @@ impl Store {
         let writer = Writer::start("store-writer", writes, options.queue_max, metrics.queue_calls.clone())?;
         let checkpointer = Some(Checkpointer::start(&file)?);
         let readers = Readers::new(&file, options.readers);
-        Ok(Self { writer: Some(writer), readers, _checkpointer: checkpointer, metrics })
+        Ok(Self { file, writer: Some(writer), readers, _checkpointer: checkpointer, metrics })
     }
 
     /// Opens the store in a data folder for reading, also while a server writes it. Writes are refused.
@@ -59,7 +61,7 @@ impl Store {
         sqlite::check_version(&sqlite::open_for_reading(&file)?, MIGRATIONS)?;
         let metrics = Metrics::new().map_err(metrics::unregistered)?;
         let readers = Readers::new(&file, Options::default().readers);
-        Ok(Self { writer: None, readers, _checkpointer: None, metrics })
+        Ok(Self { file, writer: None, readers, _checkpointer: None, metrics })
     }
 
     async fn write<T: Send + 'static>(
@@ -70,6 +72,19 @@ impl Store {
             return Err(port::Error::DidNotHappen("the store was opened for reading only".into()));
         };
         writer.call(work).await
+    }
+
+    async fn write_through<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writes) -> std::result::Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        let file = self.file.clone();
+        let through = move |writes: &mut Writes| {
+            let done = work(writes)?;
+            sqlite::sync(&file)?;
+            Ok(done)
+        };
+        self.write(through).await
     }
 
     async fn read<T: Send + 'static>(
@@ -85,7 +100,7 @@ impl Store {
 impl port::Store for Store {
     async fn claim(&self, partitions: &[Partition], owner: &str) -> Result<Vec<Claim>> {
         let (partitions, owner) = (partitions.to_vec(), owner.to_owned());
-        self.write(move |writes| writes.claim(&partitions, &owner)).await
+        self.write_through(move |writes| writes.claim(&partitions, &owner)).await
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>> {
@@ -93,9 +108,13 @@ impl port::Store for Store {
         self.write(move |writes| writes.commit(&commit)).await
     }
 
+    async fn sync(&self) -> Result<()> {
+        self.write_through(|_| Ok(())).await
+    }
+
     async fn mark_published(&self, marks: &[(Partition, Fence, Offset)]) -> Result<()> {
         let marks = marks.to_vec();
-        self.write(move |writes| writes.mark_published(&marks)).await
+        self.write_through(move |writes| writes.mark_published(&marks)).await
     }
 
     async fn decision(&self, position: Position) -> Result<Option<DecisionRow>> {
@@ -140,7 +159,7 @@ impl port::Store for Store {
 
     async fn reseal(&self, details: &[Details]) -> Result<u64> {
         let details = details.to_vec();
-        self.write(move |writes| writes.reseal(&details)).await
+        self.write_through(move |writes| writes.reseal(&details)).await
     }
 
     async fn progress(&self) -> Result<Vec<Progress>> {
@@ -153,7 +172,7 @@ impl port::Store for Store {
 
     async fn save_policy(&self, policy: &PolicyVersion) -> Result<()> {
         let policy = policy.clone();
-        self.write(move |writes| writes.save_policy(&policy)).await
+        self.write_through(move |writes| writes.save_policy(&policy)).await
     }
 
     async fn prune(&self, before: Date, below: &[(Partition, Offset)]) -> Result<u64> {
