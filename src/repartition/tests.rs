@@ -75,7 +75,7 @@ fn everybody_holds_the_number_that_they_held() {
                         }
                     }
                     Command::Cancel(_) => {
-                        assert!(matches!(outcome, Outcome::Cancelled { .. }), "seed {seed}: {outcome}")
+                        assert!(matches!(outcome, Outcome::Cancelled { .. }), "seed {seed}: {outcome}");
                     }
                     _ => assert_eq!(outcome, Outcome::Applied, "seed {seed}"),
                 }

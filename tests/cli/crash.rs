@@ -146,13 +146,14 @@ fn copy_store(from: &Path, to: &Path) {
     let _ = std::fs::remove_file(to.join("store.sqlite-shm"));
 }
 
-/// Every decision: what can have been told of it.
-fn decisions(folder: &Path) -> BTreeMap<(u16, i64), (i64, Option<i64>, Option<i64>)> {
+/// What can have been told of each record: the outcome, its reason and the number.
+type Decisions = BTreeMap<(u16, i64), (i64, Option<i64>, Option<i64>)>;
+
+fn decisions(folder: &Path) -> Decisions {
     let store = rusqlite::Connection::open(folder.join(STORE[0])).expect("a store");
     let mut select =
         store.prepare("SELECT partition, log_offset, outcome, reason, number FROM decisions").expect("its table");
-    let decision =
-        |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?, row.get(4)?)));
+    let decision = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?, row.get(4)?)));
     select.query_map([], decision).expect("rows").map(|row| row.expect("a row")).collect()
 }
 
@@ -198,7 +199,7 @@ async fn twenty_five_kills_lose_nothing() {
     });
 
     let mut random = SmallRng::seed_from_u64(7);
-    let (earlier, mut told) = (tempfile::tempdir().expect("a folder"), BTreeMap::new());
+    let (earlier, mut told) = (tempfile::tempdir().expect("a folder"), Decisions::new());
     for kill in 0..KILLS {
         // Somewhere in the rush, but not before it has gone on after the last kill.
         let target = count.load(Ordering::SeqCst) + random.random_range(1..400);

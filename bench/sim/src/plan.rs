@@ -49,27 +49,73 @@ pub(crate) struct Clinic {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    Open { clinic: usize, capacity: u32, exclusivity: Exclusivity },
-    Close { clinic: usize },
-    Resize { clinic: usize, capacity: u32 },
-    Book { patient: u16, key: u16, clinic: usize },
-    Cancel { patient: u16, key: u16, clinic: usize, by: u16 },
-    Poison { partition: u16 },
-    Misroute { patient: u16, clinic: usize },
-    Crash { node: usize, down_ms: u64 },
-    Pause { node: usize, ms: u64 },
+    Open {
+        clinic: usize,
+        capacity: u32,
+        exclusivity: Exclusivity,
+    },
+    Close {
+        clinic: usize,
+    },
+    Resize {
+        clinic: usize,
+        capacity: u32,
+    },
+    Book {
+        patient: u16,
+        key: u16,
+        clinic: usize,
+    },
+    Cancel {
+        patient: u16,
+        key: u16,
+        clinic: usize,
+        by: u16,
+    },
+    Poison {
+        partition: u16,
+    },
+    Misroute {
+        patient: u16,
+        clinic: usize,
+    },
+    Crash {
+        node: usize,
+        down_ms: u64,
+    },
+    Pause {
+        node: usize,
+        ms: u64,
+    },
     /// The machine loses its power, and with it what its store has not written to the disk.
-    PowerLoss { node: usize, down_ms: u64 },
-    Drain { node: usize, down_ms: u64 },
+    PowerLoss {
+        node: usize,
+        down_ms: u64,
+    },
+    Drain {
+        node: usize,
+        down_ms: u64,
+    },
     Rebalance,
-    Evict { node: usize },
+    Evict {
+        node: usize,
+    },
     LedgerLoss,
     LedgerCopy,
     LedgerBack,
-    StoreFailover { ms: u64 },
-    LogOutage { ms: u64 },
-    NodeClock { node: usize, by_s: i64 },
-    LogClock { by_s: u64 },
+    StoreFailover {
+        ms: u64,
+    },
+    LogOutage {
+        ms: u64,
+    },
+    NodeClock {
+        node: usize,
+        by_s: i64,
+    },
+    LogClock {
+        by_s: u64,
+    },
 }
 
 impl Action {
