@@ -1,7 +1,7 @@
 # Every command of the project. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help web screenshots run build up down test test-code test-rush test-api fuzz lint fmt check replay sim sim-planted faults bench bench-compare bench-limits bench-micro bench-instructions bench-flame bench-compare-full bench-full clean-data
+.PHONY: help web screenshots run build up down test test-code test-rush test-api fuzz lint fmt check replay sim sim-planted faults soak churn bench bench-compare bench-limits bench-micro bench-instructions bench-flame bench-compare-full bench-full clean-data
 
 # Where `make run` listens, on the loopback address.
 PORT ?= 8080
@@ -22,6 +22,8 @@ STRICT ?=
 TICKETS ?= 1000000
 # How many seeds `make sim` adds to docs/reliability/ledger.md; without it, it runs the first 2,500 and writes nothing.
 SEEDS ?=
+# How many event streams `make churn` opens and leaves.
+CYCLES ?= 1000000
 # How long `make fuzz` runs each target.
 SECONDS ?= 60
 
@@ -82,6 +84,15 @@ sim-planted: ## make each of the planted mistakes in the real code, and tell whi
 
 faults: ## kill, stop, empty and cut off nodes and servers in the middle of rushes (MINUTES=10 or HOURS=n, SEED=1)
 	@MINUTES=$(MINUTES) SEED=$(SEED) LEDGER=$(if $(HOURS),docs/reliability/faults.md) bench/faults.sh
+
+soak: build ## hold half load and tell whether memory, descriptors or tasks grow (HOURS=2 or MINUTES=n), into docs/bench (OUT)
+	@mkdir -p $(OUT)
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" soak --minutes $(if $(filter file,$(origin MINUTES)),$(if $(HOURS),$(MINUTES),120),$(MINUTES)) \
+	  --json $(OUT)/soak.json --plot $(OUT)/soak.svg
+
+churn: build ## open and leave event streams, and tell whether anything stays (CYCLES=1000000), into docs/bench (OUT)
+	@mkdir -p $(OUT)
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" churn --cycles $(CYCLES) --json $(OUT)/churn.json --plot $(OUT)/churn.svg
 
 bench: bench-compare bench-limits ## compare with what people build (quick), then measure both profiles beside the machine: about 20 minutes
 

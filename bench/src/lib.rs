@@ -17,6 +17,7 @@ pub mod plot;
 pub mod replay;
 pub mod rush;
 pub mod schedule;
+pub mod soak;
 pub mod table;
 pub mod timeline;
 pub mod verdict;

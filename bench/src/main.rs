@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use orderly_bench::{compare, limits, micro, plot, replay, rush, verdict};
+use orderly_bench::{compare, limits, micro, plot, replay, rush, soak, verdict};
 use serde::Serialize;
 
 /// Loads a running Orderly server through its API, and measures it.
@@ -49,6 +49,10 @@ enum Command {
     Costs(compare::capacity::CostOptions),
     /// Play a peak on this machine, and set what `orderly plan` foretells beside what was measured
     Plan(compare::capacity::Options),
+    /// Hold half load for hours, and tell whether memory, descriptors or tasks grow
+    Soak(soak::Options),
+    /// Open event streams and leave them, a million times, and tell whether anything stays
+    Churn(soak::churn::Options),
     /// Count the instructions of the small steps that every booking takes, and compare them with what they were
     Micro(micro::Options),
     /// Serve a handler that parses a booking and does nothing: the limit that `limits` measures
@@ -115,6 +119,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             write_json(options.json.as_deref(), &report)?;
             true
         }
+        Command::Soak(options) => held(&soak::run(&options).await?, &options.output)?,
+        Command::Churn(options) => held(&soak::churn::run(&options).await?, &options.output)?,
         Command::Micro(_) => unreachable!("it was run without a runtime"),
         Command::Bare { listen } => {
             limits::serve_bare(tokio::net::TcpListener::bind(listen).await?).await?;
@@ -152,6 +158,15 @@ async fn replay(url: &str, options: replay::Options, verdict: &verdict::Options)
         plot::draw(path, "Real bookings, replayed", &text, &plot::replay(&report.timeline))?;
     }
     Ok(verdict.check()? && report.passed())
+}
+
+fn held(report: &soak::Report, output: &soak::Output) -> anyhow::Result<bool> {
+    print(&report.to_text())?;
+    write_json(output.json.as_deref(), report)?;
+    if let Some(path) = &output.plot {
+        report.draw(path)?;
+    }
+    Ok(report.passed())
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
