@@ -21,6 +21,7 @@ use crate::tls::ClientTls;
 pub(crate) struct Connections {
     pool: Pool,
     call_timeout: Duration,
+    statement_timeout: Duration,
     waiting: IntGauge,
 }
 
@@ -41,7 +42,8 @@ impl Connections {
             .recycle_timeout(Some(options.connect_timeout))
             .build()
             .map_err(|error| port::Error::DidNotHappen(error.to_string()))?;
-        Ok(Self { pool, call_timeout: options.call_timeout, waiting })
+        let Options { call_timeout, statement_timeout, .. } = *options;
+        Ok(Self { pool, call_timeout, statement_timeout, waiting })
     }
 
     /// A connection, once one is free.
@@ -94,10 +96,36 @@ impl Connections {
         if !failure.is_answer() {
             return;
         }
-        let ended = async { Ok(lease.client().batch_execute("ROLLBACK").await?) };
+        let ended = async {
+            lease.client().batch_execute("ROLLBACK").await?;
+            if failure.is_lock_timeout() {
+                self.end_silent(lease.client()).await?;
+            }
+            Ok(())
+        };
         if let Ok(Ok(())) = self.in_time(ended).await {
             lease.give_back();
         }
+    }
+}
+
+impl Connections {
+    /// Ends connections of this program, of this node's or another's, on which the server waits amid a statement for a client
+    /// that says nothing: a node that stopped amid its COPY, or whose network did. The server itself does not: while it reads a
+    /// COPY it looks at no timeout, and as long as the client's system answers, it would hold its locks for ever.
+    async fn end_silent(&self, client: &ClientWrapper) -> Result<(), Failure> {
+        let longer_than = self.statement_timeout.as_millis();
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() \
+             AND application_name = current_setting('application_name') AND state = 'active' \
+             AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '{longer_than} milliseconds'"
+        );
+        let ended = client.query(&end, &[]).await?.len();
+        if ended > 0 {
+            tracing::warn!(ended, "connections to PostgreSQL that stood still amid a statement were ended");
+        }
+        Ok(())
     }
 }
 

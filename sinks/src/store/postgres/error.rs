@@ -54,6 +54,11 @@ impl Failure {
         }) || is_missing_day(error)
     }
 
+    /// Whether a lock did not come free in time.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
     /// Whether a day's table that was known to be there is gone.
     pub(crate) fn is_missing_day(&self) -> bool {
         matches!(self, Self::Postgres(error) if is_missing_day(error))

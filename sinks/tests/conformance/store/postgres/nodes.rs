@@ -125,3 +125,34 @@ async fn a_node_that_stops_amid_a_commit_frees_its_locks() {
     is_fenced(&owner.store.commit(&commit).await, 0);
     assert_eq!(next.store.sessions(DAY).await.unwrap()[0].booked, 1);
 }
+
+/// A node that stops amid the rows of a COPY holds its partition's row as well, and no timeout of the server's ends that: whoever
+/// waits for the row ends it, once it took longer than a statement may.
+#[tokio::test]
+async fn a_node_that_stops_amid_a_copy_is_ended_by_whoever_waits_for_it() {
+    let schema = Schema::new(&SERVER);
+    drop(Owner::claim(schema.open().await, &[0]).await);
+    let admin = shell(schema.url()).await;
+    let url = format!("{}&application_name={}", schema.url(), schema.name());
+    let stopped = shell(&url).await;
+    stopped.batch_execute("BEGIN; SET statement_timeout = '50ms'; SELECT FROM partitions FOR UPDATE").await.unwrap();
+    let rows = stopped.copy_in::<_, bytes::Bytes>("COPY decisions FROM STDIN").await.unwrap();
+    until(&admin, &has(&schema, "state = 'active' AND wait_event = 'ClientRead'")).await;
+
+    let lock_timeout = Duration::from_millis(100);
+    let statement_timeout = Duration::from_secs(1);
+    let options = Options { url, lock_timeout, statement_timeout, ..schema.options() };
+    let store = Sql::open(options, &Registry::new()).await.unwrap();
+    let claims = async {
+        loop {
+            match store.claim(&[0], "next").await {
+                Ok(claims) => break claims,
+                Err(error) => assert!(matches!(error, port::Error::DidNotHappen(_)), "{error}"),
+            }
+        }
+    };
+    let claims = tokio::time::timeout(Duration::from_secs(60), claims).await.expect("it holds the row for ever");
+    assert_eq!(claims.len(), 1);
+    nothing_is_open(&admin, &schema).await;
+    drop((rows, stopped));
+}
