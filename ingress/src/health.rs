@@ -55,14 +55,15 @@ pub(crate) async fn readyz(State(state): State<Shared>) -> Response {
     let decided = lost_log::decided(&state.progress, state.ports.log.partitions());
     let log = async {
         let extents = tokio::time::timeout(PATIENCE, state.ports.log.extents()).await;
-        extents.map(|extents| extents.map(|extents| state.lost_log.judge_ends(&decided, &extents)))
+        extents.map(|extents| extents.map(|extents| lost_log::early_end(&decided, &extents)))
     };
-    let store = async { tokio::time::timeout(PATIENCE, state.ports.store.progress()).await.map(|r| r.map(|_| ())) };
+    let store = async { tokio::time::timeout(PATIENCE, state.ports.store.progress()).await.map(|r| r.map(|_| None)) };
     let (log, store) = tokio::join!(log, store);
     let mut causes = Vec::new();
     for (part, answer) in [("log", log), ("store", store)] {
         match answer {
-            Ok(Ok(())) => {}
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(sign))) => causes.push(Cause { part, cause: sign }),
             Ok(Err(error)) => causes.push(Cause { part, cause: error.to_string() }),
             Err(_) => causes.push(Cause { part, cause: "it does not answer in time".into() }),
         }

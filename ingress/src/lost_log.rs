@@ -2,7 +2,7 @@
 //!
 //! A log that was lost and made anew gives the offsets of decided records out a second time. What is taken there is never
 //! decided, so this node takes nothing more: neither once a record came to lie where another one was decided, nor once the
-//! log was seen to end before what is decided.
+//! log was seen twice to end before what is decided.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -36,18 +36,6 @@ impl Alarm {
         fits
     }
 
-    /// Judges by where the log ends, when this was decided before it was asked.
-    pub(crate) fn judge_ends(&self, decided: &[(Partition, Offset)], extents: &[Extent]) {
-        for (partition, decided) in decided {
-            let end = extents.iter().find(|extent| extent.partition == *partition).map_or(0, |extent| extent.end);
-            if end < *decided {
-                self.raise(&format!(
-                    "partition {partition} ends before offset {end}, and what lay before {decided} is decided"
-                ));
-            }
-        }
-    }
-
     fn raise(&self, sign: &str) {
         let cause = format!(
             "the log was lost or replaced ({sign}): nothing is appended any more; bring the log back, or begin anew with an \
@@ -64,15 +52,33 @@ pub(crate) fn decided(progress: &Progress, partitions: u16) -> Vec<(Partition, O
     (0..partitions).map(|partition| (partition, progress.next_offset(partition))).collect()
 }
 
+/// How the log ends too early, if it does, when this was decided before it was asked.
+pub(crate) fn early_end(decided: &[(Partition, Offset)], extents: &[Extent]) -> Option<String> {
+    decided.iter().find_map(|(partition, decided)| {
+        let end = extents.iter().find(|extent| extent.partition == *partition).map_or(0, |extent| extent.end);
+        (end < *decided).then(|| {
+            format!("partition {partition} ends before offset {end}, and what lay before {decided} is decided")
+        })
+    })
+}
+
 /// Looks at the log's ends from time to time.
 pub(crate) async fn watch(state: Shared) {
+    // One look alone may have asked a leader that was replaced.
+    let mut doubted = false;
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while state.lost_log.cause().is_none() {
         interval.tick().await;
         let decided = decided(&state.progress, state.ports.log.partitions());
         match state.ports.log.extents().await {
-            Ok(extents) => state.lost_log.judge_ends(&decided, &extents),
+            Ok(extents) => {
+                let sign = early_end(&decided, &extents);
+                if let Some(sign) = sign.as_ref().filter(|_| doubted) {
+                    state.lost_log.raise(sign);
+                }
+                doubted = sign.is_some();
+            }
             Err(error) => tracing::debug!(%error, "the log does not tell where it ends"),
         }
     }
@@ -87,18 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn an_end_before_what_is_decided_is_an_alarm_that_stays() {
-        let alarm = Alarm::default();
-        alarm.judge_ends(&[(0, 7), (1, 0)], &extents([7, 0]));
-        assert_eq!(alarm.cause(), None, "all of it is decided");
-        alarm.judge_ends(&[(0, 7), (1, 3)], &extents([9, 2]));
-        let cause = alarm.cause().expect("it is raised").to_owned();
-        assert!(cause.contains("partition 1 ends before offset 2, and what lay before 3 is decided"), "{cause}");
-        alarm.judge_ends(&[(0, 7), (1, 3)], &extents([9, 4]));
-        assert_eq!(alarm.cause(), Some(cause.as_str()), "it does not pass when the log grows");
-        let alarm = Alarm::default();
-        alarm.judge_ends(&[(2, 1)], &extents([9, 9]));
-        assert!(alarm.cause().is_some(), "a partition that is not there ends nowhere");
+    fn an_end_before_what_is_decided_is_seen() {
+        assert_eq!(early_end(&[(0, 7), (1, 0)], &extents([7, 0])), None, "all of it is decided");
+        let sign = early_end(&[(0, 7), (1, 3)], &extents([9, 2])).expect("it ends too early");
+        assert_eq!(sign, "partition 1 ends before offset 2, and what lay before 3 is decided");
+        assert!(early_end(&[(2, 1)], &extents([9, 9])).is_some(), "a partition that is not there ends nowhere");
     }
 
     #[test]

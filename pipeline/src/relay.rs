@@ -173,7 +173,13 @@ impl Carrier {
             self.next = self.feed.next_offsets().await?.into_iter().collect();
         }
         let mut carried = Carried::Nothing;
-        for progress in self.store.progress().await? {
+        let all = self.store.progress().await?;
+        // What a loss of power takes from the store must not be in a feed: that would be ahead of it, and looks broken.
+        if all.iter().any(|progress| self.next.get(&progress.partition).is_none_or(|next| *next < progress.next_offset))
+        {
+            self.store.sync().await?;
+        }
+        for progress in all {
             let from = self.next.get(&progress.partition).copied().unwrap_or(0);
             if from >= progress.next_offset {
                 continue;

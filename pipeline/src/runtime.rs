@@ -221,16 +221,16 @@ async fn supervise(
         }
         tracing::warn!(cause = cause.text, "the pipeline takes its partitions over again");
         settings.metrics.lives_total.inc();
-        let log = life.bury().await;
+        // Whoever left the log and joined it again would have all nodes share the partitions anew.
+        let log = life.bury().await.map(|mut log| {
+            log.restart();
+            log
+        });
         let pause = (FIRST_PAUSE * 2_u32.saturating_pow(lives - 1)).min(PAUSE_MAX);
         let next = async {
             tokio::time::sleep(pause).await;
-            // Whoever left the log and joined it again would have all nodes share the partitions anew.
             let log = match log {
-                Some(mut log) => {
-                    log.restart();
-                    log
-                }
+                Some(log) => log,
                 None => settings.retry.until_final("log", || settings.ports.log.reader()).await?,
             };
             Life::start(&settings, log).map_err(|error| port::Error::DidNotHappen(error.to_string()))

@@ -199,6 +199,7 @@ async fn twenty_five_kills_lose_nothing() {
     });
 
     let mut random = SmallRng::seed_from_u64(7);
+    let data = folder.path().join("data");
     let (earlier, mut told) = (tempfile::tempdir().expect("a folder"), Decisions::new());
     for kill in 0..KILLS {
         // Somewhere in the rush, but not before it has gone on after the last kill.
@@ -212,12 +213,12 @@ async fn twenty_five_kills_lose_nothing() {
         server.kill();
         check(folder.path(), &[]);
         match kill % SETBACK_EVERY {
-            0 => copy_store(folder.path(), earlier.path()),
+            0 => copy_store(&data, earlier.path()),
             1 => {
-                let decided = decisions(folder.path());
+                let decided = decisions(&data);
                 assert!(decided.len() > decisions(earlier.path()).len(), "something gets lost");
                 told.extend(decided);
-                copy_store(earlier.path(), folder.path());
+                copy_store(earlier.path(), &data);
             }
             _ => {}
         }
@@ -232,7 +233,7 @@ async fn twenty_five_kills_lose_nothing() {
 
     assert!(server.terminate().success(), "a stop in order is a success");
     check(folder.path(), &["--idle"]);
-    let decided = decisions(folder.path());
+    let decided = decisions(&data);
     for (place, was_told) in told {
         assert_eq!(decided.get(&place), Some(&was_told), "{place:?} is decided once more as it was");
     }

@@ -64,7 +64,7 @@ doctor's load. `>` where it cannot be computed, `–` where patients come withou
 got a place though they asked after somebody had been told that none is left. **checker**: Orderly's own, over log, store \
 and analytics.
 - **CPU**: of all processes of a system, its servers included (PostgreSQL's and Redis' background work too). **fsyncs**: \
-PostgreSQL's `wal_sync`; for Orderly, embedded, the transactions of log and store, which wait once each. Kafka writes without \
+PostgreSQL's `wal_sync`; for Orderly, embedded, the transactions of the log, which wait once each. Kafka writes without \
 waiting for the disk, as it does by default: its promise is copies on other machines. \
 **memory**: the most of all processes' own memory, and once what they share.
 - **client busy**: the part of the time in which the client's one thread had a processor. It shares the machine with what it \

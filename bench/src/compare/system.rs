@@ -303,8 +303,8 @@ impl Running {
         Ok(())
     }
 
-    /// How often the disk was waited for by now: PostgreSQL's count; for the embedded profile, the transactions of log and
-    /// store, each of which waits once.
+    /// How often the disk was waited for by now: PostgreSQL's count; for the embedded profile, the transactions of the log, each
+    /// of which waits once.
     async fn syncs(&self) -> anyhow::Result<Option<f64>> {
         if self.system == System::Memory {
             return Ok(None);
@@ -314,9 +314,7 @@ impl Running {
             return ask(&url, "SELECT wal_sync FROM pg_stat_wal", count).await;
         }
         let api = Api::new(Client::new(self.url(), 1, ANSWER_MAX)?);
-        let log = api.metric("orderly_log_group_records_count").await;
-        let store = api.metric("orderly_store_commit_rows_count").await;
-        Ok(log.zip(store).map(|(log, store)| log + store))
+        Ok(api.metric("orderly_log_group_records_count").await)
     }
 
     /// Counts how often the disk was waited for by now, where what comes later is not to be counted. A baseline's connections

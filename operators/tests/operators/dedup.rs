@@ -102,7 +102,7 @@ proptest! {
     }
 
     /// Whenever a partition is taken over, its next records are answered as if it had not been. The store does not tell of
-    /// tickets that the ledger refused as duplicates; such a ticket is asked of the ledger again, which says the same again.
+    /// tickets that the ledger refused as duplicates; such a ticket is asked of the ledger again, which refuses it again.
     #[test]
     fn a_takeover_changes_no_answer(
         asked in prop::collection::vec((0_u8..30, 0_i64..200, any::<bool>()), 1..200),

@@ -213,9 +213,9 @@ pub(crate) async fn expected(hospital: &Hospital) -> BTreeMap<Position, (Outcome
     outcomes
 }
 
-type BeforeCommit = Box<dyn Fn() -> BoxFuture<'static, port::Result<()>> + Send + Sync>;
+pub(crate) type BeforeCommit = Box<dyn Fn() -> BoxFuture<'static, port::Result<()>> + Send + Sync>;
 
-/// The real store, with something that happens before each commit.
+/// The real store, with something that happens before each commit, and before it waits for the disk.
 pub(crate) struct Hooked {
     pub(crate) store: Arc<store::sqlite::Store>,
     pub(crate) before_commit: BeforeCommit,
@@ -231,6 +231,7 @@ impl Store for Hooked {
         self.store.commit(commit).await
     }
     async fn sync(&self) -> port::Result<()> {
+        (self.before_commit)().await?;
         self.store.sync().await
     }
     async fn mark_published(&self, marks: &[(Partition, Fence, Offset)]) -> port::Result<()> {

@@ -3,21 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orderly_domain::port::{Feed, IntentLog as _, Store as _};
+use futures::FutureExt as _;
+use orderly_domain::port::{self, Feed, IntentLog as _, Store};
 use orderly_domain::{Offset, Partition, partition_of};
 use orderly_pipeline::{Options, Relay, Retention, StoreRetention};
 use orderly_sinks::analytics::sqlite::Analytics;
 use prometheus::Registry;
 use tokio::sync::watch;
 
-use crate::kit::{Hospital, PARTITIONS, book, now, open, published, reference};
+use crate::kit::{BeforeCommit, Hooked, Hospital, PARTITIONS, book, now, open, published, reference};
 
 const KEEP: Duration = Duration::from_secs(3_600);
 
 /// One round, and how many records it counted.
 async fn round(hospital: &Hospital) -> u64 {
+    round_on(hospital, Arc::clone(&hospital.store) as _).await
+}
+
+async fn round_on(hospital: &Hospital, store: Arc<dyn Store>) -> u64 {
     let registry = Registry::new();
-    let (log, store) = (Arc::clone(&hospital.log) as _, Arc::clone(&hospital.store) as _);
+    let log = Arc::clone(&hospital.log) as _;
     let retention = Retention::new(log, store, Arc::clone(&hospital.clock) as _, KEEP, &registry).unwrap();
     // It stops after the round that it begins with.
     let (_stop, stopped) = watch::channel(true);
@@ -65,6 +70,14 @@ async fn only_what_is_decided_and_old_leaves_the_log() {
     assert_eq!((round(&hospital).await, extent(&hospital).await), (0, (0, 15)));
     // The first twelve are; what was decided an hour later is not.
     hospital.clock.set(now().plus(KEEP + Duration::from_secs(1)));
+    let before_commit =
+        Box::new(|| async { Err(port::Error::MayHaveHappened("the disk failed".into())) }.boxed()) as BeforeCommit;
+    let unsynced = Arc::new(Hooked { store: Arc::clone(&hospital.store), before_commit });
+    assert_eq!(
+        (round_on(&hospital, unsynced).await, extent(&hospital).await),
+        (0, (0, 15)),
+        "it may have to be decided again"
+    );
     assert_eq!((round(&hospital).await, extent(&hospital).await), (12, (12, 15)));
     // However long it takes: nobody has decided the last two.
     hospital.clock.set(now().plus(100 * KEEP));

@@ -11,7 +11,7 @@ pub(crate) use connection::{Connection, log_line};
 pub(crate) use producer::{Limits, Observer, Producer};
 pub(crate) use records::records_at;
 pub(crate) use topic::{Missing, Topic};
-pub(crate) use watermarks::Watermarks;
+pub(crate) use watermarks::{Watermarks, is_told_of};
 
 use orderly_domain::port::{Error, Result};
 

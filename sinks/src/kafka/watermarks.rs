@@ -6,6 +6,8 @@ use std::time::Duration;
 use orderly_domain::port::log::Extent;
 use orderly_domain::port::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
@@ -62,7 +64,9 @@ impl Watermarks {
         blocking(move || {
             let told = this.client.fetch_metadata(Some(&this.topic), this.connection.request_timeout);
             let told = told.map_err(|error| this.connection.unanswered("tell its topics", &error))?;
-            Ok(told.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty()))
+            is_told_of(&told, &this.topic).ok_or_else(|| {
+                Error::DidNotHappen(format!("Kafka does not say whether the topic {} is there", this.topic))
+            })
         })
         .await
     }
@@ -111,5 +115,16 @@ impl Watermarks {
                 self.topic
             ))
         })
+    }
+}
+
+/// Whether brokers know a topic, by what they told of it; `None` when they say neither, for instance because they may not
+/// tell this client.
+pub(crate) fn is_told_of(told: &Metadata, topic: &str) -> Option<bool> {
+    let Some(topic) = told.topics().iter().find(|known| known.name() == topic) else { return Some(false) };
+    match topic.error() {
+        None => Some(!topic.partitions().is_empty()),
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Some(false),
+        Some(_) => None,
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use orderly_domain::port;
 use rusqlite::Connection;
 
-use super::{BUSY_WAIT, error};
+use super::{BUSY_WAIT, Disk, error};
 
 /// How long what is committed waits to be copied. Where nothing was committed, nothing is done.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -30,14 +30,19 @@ impl Checkpointer {
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(file)?;
             connection.busy_timeout(BUSY_WAIT)?;
-            // The same promise as the writer's: what is copied is on the disk before its log is written over.
+            // What is copied is on the disk before its log is written over, whatever the writer waits for.
             connection.pragma_update(None, "synchronous", "FULL")?;
             Ok(connection)
         };
         let connection = open().map_err(|error| error::unopened(file, &error))?;
+        let disk = Disk::of(file);
         let (stop, stopped) = mpsc::channel();
         let work = move || {
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                // Also when readers keep what is newest from being copied.
+                if let Err(error) = disk.sync() {
+                    tracing::error!(%error, "a file's newest changes are not on the disk");
+                }
                 // It waits for nobody. What it cannot copy is copied later, here or by the writer, who tells what is wrong.
                 if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
                     tracing::debug!(%error, "a write-ahead log could not be copied into its file");

@@ -9,6 +9,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use orderly_domain::port;
@@ -40,7 +41,7 @@ const LOG_BYTES_KEPT: i64 = 64 << 20;
 pub(crate) enum Durability {
     /// It is on the disk.
     EveryCommit,
-    /// Nothing: the newest commits may be lost when the machine stops, but never what is before them. [`sync`] waits.
+    /// Nothing: the newest commits may be lost when the machine stops, but never what is before them. [`Disk::sync`] waits.
     Checkpoints,
 }
 
@@ -51,14 +52,41 @@ pub(crate) fn write_ahead_log(file: &Path) -> PathBuf {
     path.into()
 }
 
-/// Returns when all that was committed to a file is on the disk. What is not in its write-ahead log any more is: the
-/// [`Checkpointer`] waits for the disk before a log begins anew.
-pub(crate) fn sync(file: &Path) -> port::Result<()> {
-    match File::open(write_ahead_log(file)).and_then(|log| log.sync_data()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(port::Error::MayHaveHappened(format!("{} could not be written to the disk: {error}", file.display())))
-        }
-        _ => Ok(()),
+/// The way to the disk for what was committed to a file whose commits do not wait for it. What is not in its write-ahead log
+/// any more is on the disk: the [`Checkpointer`] waits for it before a log begins anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    file: PathBuf,
+    /// Opened once: the system tells of a write that failed once, and only those who had the file open.
+    log: Arc<OnceLock<File>>,
+}
+
+impl Disk {
+    pub(crate) fn of(file: &Path) -> Self {
+        Self { file: file.to_owned(), log: Arc::default() }
+    }
+
+    /// Returns when all that was committed is on the disk.
+    ///
+    /// # Errors
+    /// `MayHaveHappened` when it cannot be written there.
+    pub(crate) fn sync(&self) -> port::Result<()> {
+        let synced = match self.log.get() {
+            Some(log) => log.sync_data(),
+            None => match File::open(write_ahead_log(&self.file)) {
+                Ok(log) => self.log.get_or_init(|| log).sync_data(),
+                // Nothing was written yet.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            },
+        };
+        synced.map_err(|error| {
+            let file = self.file.display();
+            port::Error::MayHaveHappened(format!(
+                "{file} could not be written to the disk ({error}); what the log has is decided again at the next start: \
+                 mend the disk and start again"
+            ))
+        })
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use super::Options;
 use super::inbox::{Inbox, Release};
-use crate::kafka::log_line;
+use crate::kafka::{is_told_of, log_line};
 
 /// How long a poll waits for a record: how soon the reader's wishes are seen to.
 const POLL: Duration = Duration::from_millis(20);
@@ -144,6 +144,10 @@ impl Group {
     fn run(mut self) {
         while !self.inbox.is_closing() {
             self.give_up_finished();
+            if self.inbox.take_restart() {
+                // Else a whole backlog would be fetched and thrown away while a takeover waits for the store.
+                self.unassign(&self.fetched.clone());
+            }
             self.go_on();
             self.pause_and_resume();
             self.look_for_topic();
@@ -325,11 +329,9 @@ impl Group {
         }
         missing.look_at = now + LOOK;
         match self.consumer.fetch_metadata(Some(&self.topic), LOOK) {
-            Ok(told) => {
-                let there = told.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty());
-                if there {
-                    self.missing = None;
-                } else if missing.since.elapsed() > MISSING_MAX {
+            Ok(told) => match is_told_of(&told, &self.topic) {
+                Some(true) => self.missing = None,
+                Some(false) if missing.since.elapsed() > MISSING_MAX => {
                     self.missing = None;
                     self.inbox.fail(format!(
                         "Kafka has no topic {} any more; if it was deleted, so were records that the store may not have \
@@ -337,7 +339,8 @@ impl Group {
                         self.topic
                     ));
                 }
-            }
+                _ => {}
+            },
             Err(error) => tracing::debug!(%error, "the brokers do not say whether the topic is there"),
         }
     }

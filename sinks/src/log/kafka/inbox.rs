@@ -27,6 +27,8 @@ struct State {
     /// Where the reader wants to go on, until the thread has done so.
     sought: BTreeMap<Partition, Offset>,
     revocation: Revocation,
+    /// The reader began anew: what is fetched now is of no use to it.
+    restarted: bool,
     failed: Option<String>,
 }
 
@@ -106,6 +108,7 @@ impl Inbox {
         state.merge = Merge::default();
         state.sought.clear();
         state.events.clear();
+        state.restarted = true;
         if state.revocation != Revocation::None {
             state.revocation = Revocation::Finished;
         }
@@ -210,6 +213,11 @@ impl Inbox {
     /// Where the reader wants to go on; the thread is about to.
     pub(super) fn take_sought(&self) -> BTreeMap<Partition, Offset> {
         std::mem::take(&mut self.state().sought)
+    }
+
+    /// Whether the reader began anew since this was asked last.
+    pub(super) fn take_restart(&self) -> bool {
+        std::mem::take(&mut self.state().restarted)
     }
 
     /// How many bytes are held of a partition.

@@ -1,7 +1,7 @@
 //! Pools of connections, and the lease of one for a piece of work.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures::future::BoxFuture;
@@ -67,7 +67,17 @@ impl Connections {
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<Result<T, Failure>, Late> {
-        tokio::time::timeout(self.call_timeout, work).await.map_err(|_| Late(self.call_timeout))
+        let began = Instant::now();
+        tokio::time::timeout(self.call_timeout, work).await.map_err(|_| {
+            self.close_unused_since(began);
+            Late(self.call_timeout)
+        })
+    }
+
+    /// Closes what waits in the pool and was not used since: should the network have lost one connection, it has lost these with
+    /// it, and each of them would cost a call its whole time.
+    fn close_unused_since(&self, began: Instant) {
+        self.pool.retain(|_, metrics| metrics.recycled.unwrap_or(metrics.created) >= began);
     }
 
     /// Does work on a connection that it leaves without an open transaction, if it ends well. `unsure` is what a broken
@@ -118,7 +128,7 @@ impl Connections {
         let end = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() \
-             AND application_name = current_setting('application_name') AND state = 'active' \
+             AND state = 'active' \
              AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '{longer_than} milliseconds'"
         );
         let ended = client.query(&end, &[]).await?.len();

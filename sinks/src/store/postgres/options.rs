@@ -28,8 +28,10 @@ pub struct Options {
     /// How long a transaction is open without a statement until the server ends it and frees its locks: as long as a node that
     /// was stopped amid a commit can hold up whoever takes its partitions over.
     pub idle_in_transaction_timeout: Duration,
-    /// How long one try of a call takes altogether. It bounds what the server cannot: a server that was stopped.
+    /// How long one try of a write takes altogether. It bounds what the server cannot: a server that was stopped.
     pub call_timeout: Duration,
+    /// The same of a read; a takeover has many rows to read.
+    pub read_timeout: Duration,
     /// How long a commit waits for an appointment of another node's partition that is in the way of one of its bookings. The
     /// ledger gave the patient a new one, so the cancellation of the old one is mostly on its way from that node. After that,
     /// everything is decided once more from a ledger that is restored, and should that not help, the booking is refused.
@@ -53,6 +55,7 @@ impl Options {
             statement_timeout: Duration::from_secs(10),
             idle_in_transaction_timeout: Duration::from_secs(6),
             call_timeout: Duration::from_secs(7),
+            read_timeout: Duration::from_secs(15),
             held_patience: Duration::from_millis(500),
             under_way_patience: Duration::from_secs(5),
         }
@@ -70,6 +73,7 @@ impl std::fmt::Debug for Options {
             .field("statement_timeout", &self.statement_timeout)
             .field("idle_in_transaction_timeout", &self.idle_in_transaction_timeout)
             .field("call_timeout", &self.call_timeout)
+            .field("read_timeout", &self.read_timeout)
             .field("held_patience", &self.held_patience)
             .field("under_way_patience", &self.under_way_patience)
             .finish_non_exhaustive()

@@ -50,10 +50,11 @@ impl Store {
         let metrics = Metrics::new().map_err(metrics::unregistered)?;
         let waiting = &metrics.queue_calls;
         let writers = Connections::new(&options.url, options.writers, &options, waiting.clone())?;
-        let readers = Connections::new(&options.url, options.readers, &options, waiting.clone())?;
+        let patient = Options { call_timeout: options.read_timeout, ..options.clone() };
+        let readers = Connections::new(&options.url, options.readers, &patient, waiting.clone())?;
         let replica = options.read_url.as_deref();
         let replica =
-            replica.map(|url| Connections::new(url, options.readers, &options, waiting.clone())).transpose()?;
+            replica.map(|url| Connections::new(url, options.readers, &patient, waiting.clone())).transpose()?;
         let held = metrics::Held::new().map_err(metrics::unregistered)?;
         let patience = Patience { held: options.held_patience, under_way: options.under_way_patience };
         let days = Arc::default();

@@ -1,6 +1,8 @@
 //! The store's handle: writes go to the writer's thread, reads to connections of their own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -16,14 +18,20 @@ use rusqlite::Connection;
 use super::sessions::Sessions;
 use super::writes::Writes;
 use super::{FILE, MIGRATIONS, Options, details, prune, reads};
-use crate::sqlite::{self, Checkpointer, Durability, Failure, Readers, Writer};
+use crate::sqlite::{self, Checkpointer, Disk, Durability, Failure, Readers, Writer};
 use crate::store::metrics::{self, Metrics};
+
+/// How long records that were decided before a correction was undone in the ledger may be on their way.
+const CORRECTION_MAX: Duration = Duration::from_secs(10);
 
 /// The store in one SQLite file. Commits of decisions do not wait for the disk: the intent log has waited, and after a loss
 /// of power the same decisions follow from it again. All other writes wait.
 #[derive(Debug)]
 pub struct Store {
-    file: PathBuf,
+    disk: Disk,
+    /// Commits wait for the disk until the log is here, by its clock: the store has refused what the ledger had admitted, and
+    /// who else was decided meanwhile depends on when that was noticed.
+    waits_until: Mutex<Timestamp>,
     /// `None` when it was opened for reading only.
     writer: Option<Writer<Writes>>,
     readers: Readers,
@@ -49,7 +57,7 @@ impl Store {
         let writer = Writer::start("store-writer", writes, options.queue_max, metrics.queue_calls.clone())?;
         let checkpointer = Some(Checkpointer::start(&file)?);
         let readers = Readers::new(&file, options.readers);
-        Ok(Self { file, writer: Some(writer), readers, _checkpointer: checkpointer, metrics })
+        Ok(Self::new(&file, Some(writer), readers, checkpointer, metrics))
     }
 
     /// Opens the store in a data folder for reading, also while a server writes it. Writes are refused.
@@ -61,7 +69,27 @@ impl Store {
         sqlite::check_version(&sqlite::open_for_reading(&file)?, MIGRATIONS)?;
         let metrics = Metrics::new().map_err(metrics::unregistered)?;
         let readers = Readers::new(&file, Options::default().readers);
-        Ok(Self { file, writer: None, readers, _checkpointer: None, metrics })
+        Ok(Self::new(&file, None, readers, None, metrics))
+    }
+
+    fn new(
+        file: &Path,
+        writer: Option<Writer<Writes>>,
+        readers: Readers,
+        checkpointer: Option<Checkpointer>,
+        metrics: Metrics,
+    ) -> Self {
+        let waits_until = Mutex::new(Timestamp::from_micros(i64::MIN));
+        Self { disk: Disk::of(file), waits_until, writer, readers, _checkpointer: checkpointer, metrics }
+    }
+
+    /// Whether a commit has to be on the disk before anybody is told of it.
+    fn waits(&self, commit: &Commit, committed: &[Committed]) -> bool {
+        let mut until = self.waits_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if committed.iter().any(|row| row.corrected) {
+            *until = commit.decided_at.plus(CORRECTION_MAX).max(*until);
+        }
+        commit.decisions.first().is_some_and(|decision| decision.logged_at <= *until)
     }
 
     async fn write<T: Send + 'static>(
@@ -78,10 +106,10 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Writes) -> std::result::Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
-        let file = self.file.clone();
+        let disk = self.disk.clone();
         let through = move |writes: &mut Writes| {
             let done = work(writes)?;
-            sqlite::sync(&file)?;
+            disk.sync()?;
             Ok(done)
         };
         self.write(through).await
@@ -104,8 +132,12 @@ impl port::Store for Store {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>> {
-        let commit = commit.clone();
-        self.write(move |writes| writes.commit(&commit)).await
+        let given = commit.clone();
+        let committed = self.write(move |writes| writes.commit(&given)).await?;
+        if self.waits(commit, &committed) {
+            self.sync().await?;
+        }
+        Ok(committed)
     }
 
     async fn sync(&self) -> Result<()> {
@@ -195,6 +227,7 @@ impl port::Store for Store {
                 from = step.next;
             }
         }
+        self.sync().await?;
         Ok(forgotten)
     }
 

@@ -156,3 +156,22 @@ async fn a_node_that_stops_amid_a_copy_is_ended_by_whoever_waits_for_it() {
     nothing_is_open(&admin, &schema).await;
     drop((rows, stopped));
 }
+
+/// The network forgets connections: one call waits in vain, and those that come after it do not find the next dead one.
+#[tokio::test]
+async fn of_connections_that_died_together_one_call_suffers() {
+    let schema = Schema::new(&SERVER);
+    schema.create().await;
+    let proxy = Proxy::start(SERVER.port()).unwrap();
+    let url = schema.url().replacen(&SERVER.port().to_string(), &proxy.port().to_string(), 1);
+    let options = Options { url, readers: 4, call_timeout: Duration::from_secs(2), ..schema.options() };
+    let store = Sql::open(options, &Registry::new()).await.unwrap();
+    let read = || store.sessions(DAY);
+    futures::future::try_join_all((0..32).map(|_| read())).await.unwrap();
+    proxy.set(Way::HalfOpen);
+    proxy.set(Way::Forward);
+    did_not_happen(&read().await);
+    for _ in 0..8 {
+        read().await.unwrap();
+    }
+}
