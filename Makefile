@@ -14,6 +14,8 @@ DATA ?= .dev/run
 # How long `make faults` goes on; HOURS=n for long ones. SEED draws the same faults again.
 MINUTES ?= $(if $(HOURS),$(shell echo $$(($(HOURS) * 60))),10)
 SEED ?= 1
+# Intents per second of `make faults`.
+RATE ?= 300
 # Where `make bench-compare`, `make bench-limits` and `make bench-full` write their reports.
 OUT ?= docs/bench
 # STRICT=1 ends them with an error when a goal is missed; the reports are written either way.
@@ -82,8 +84,8 @@ sim: ## the real pipeline in one thread under seeded faults (SEEDS=n: go on from
 sim-planted: ## make each of the planted mistakes in the real code, and tell which seed finds it
 	cargo run --release -p orderly-sim --features planted-bugs -- planted
 
-faults: ## kill, stop, empty and cut off nodes and servers in the middle of rushes (MINUTES=10 or HOURS=n, SEED=1)
-	@MINUTES=$(MINUTES) SEED=$(SEED) LEDGER=$(if $(HOURS),docs/reliability/faults.md) bench/faults.sh
+faults: ## kill, stop, empty and cut off nodes and servers in the middle of rushes (MINUTES=10 or HOURS=n, SEED=1, RATE=300)
+	@MINUTES=$(MINUTES) SEED=$(SEED) RATE=$(RATE) LEDGER=$(if $(HOURS),docs/reliability/faults.md) bench/faults.sh
 
 soak: build ## hold half load and tell whether memory, descriptors or tasks grow (HOURS=2 or MINUTES=n), into docs/bench (OUT)
 	@mkdir -p $(OUT)

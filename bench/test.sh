@@ -8,6 +8,7 @@ source bench/install.sh
 
 need_servers
 need prometheus prometheus
+need faketime faketime
 ingress/web/build.sh
 cargo test --workspace
 

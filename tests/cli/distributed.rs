@@ -11,7 +11,8 @@ use orderly_faults::report::Report;
 const RATE: f64 = 60.0;
 
 /// One fault of every kind in the middle of rushes: no acknowledged intent is lost, none is decided twice, no session is
-/// oversold, and after every rush, once it is quiet, ledger, store and analytics agree.
+/// oversold, and after every rush, once it is quiet, ledger, store and analytics agree. Last, Kafka's log is gone, and the
+/// pipelines say so and stop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rush_survives_every_fault_of_nodes_and_servers() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -26,5 +27,5 @@ async fn every_fault(folder: &Path) -> anyhow::Result<Report> {
     let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_orderly")), folder).await?;
     let mut campaign = Campaign::new(cluster, 1, RATE).await?;
     campaign.each_once().await?;
-    campaign.end()
+    campaign.end().await
 }

@@ -19,18 +19,19 @@ use crate::report::{Report, Times};
 /// Faults in one rush of a campaign.
 const FAULTS_A_RUSH: usize = 4;
 
-/// One of every kind. What leaves data as they were shares a rush with its like.
-const ONCE: [&[Fault]; 13] = [
+/// One of every kind but the last one. What leaves data as they were shares a rush with its like.
+const ONCE: [&[Fault]; 14] = [
     &[Fault::PipelineKilled, Fault::PipelineAdded],
     &[Fault::PipelineStopped],
-    &[Fault::IngressKilled, Fault::RelayKilled, Fault::AuditorKilled, Fault::PolicySwapped],
+    &[Fault::IngressKilled, Fault::RelayKilled, Fault::AuditorKilled, Fault::PolicySwapped, Fault::CertificatesRotated],
+    &[Fault::ClockShifted],
     &[Fault::KafkaKilled, Fault::KafkaStopped],
     &[Fault::RedisKilled, Fault::RedisStopped, Fault::RedisSlow, Fault::RedisCut],
     &[Fault::RedisFlushed],
     &[Fault::RedisOld],
-    &[Fault::RedisUnheard],
+    &[Fault::RedisUnheard, Fault::RedisHalfOpen, Fault::RedisFull],
     &[Fault::PostgresKilled, Fault::PostgresStopped, Fault::PostgresSlow, Fault::PostgresCut],
-    &[Fault::PostgresUnheard],
+    &[Fault::PostgresUnheard, Fault::PostgresHalfOpen, Fault::PostgresFull],
     &[Fault::PostgresKilledBeforeCommit],
     &[Fault::PostgresKilledAfterCommit],
     &[Fault::ClickhouseKilled, Fault::ClickhouseStopped],
@@ -73,6 +74,8 @@ pub struct Campaign {
     started: Instant,
     times: Times,
     report: Report,
+    /// Whether the log is lost in the end.
+    loses_log: bool,
 }
 
 impl Campaign {
@@ -91,6 +94,7 @@ impl Campaign {
             started: Instant::now(),
             times: Times::default(),
             report: Report::new(seed),
+            loses_log: false,
         })
     }
 
@@ -122,9 +126,25 @@ impl Campaign {
         let since = self.cluster.strike(fault, nth, lasts, &self.probe).await?;
         recovered(&self.cluster, &self.probe, fault).await?;
         let took = since.elapsed();
+        self.cluster.servers.forget_half_open();
         self.times.record(fault, took);
         let lasted = if lasts.is_zero() { String::new() } else { format!(" for {:.1} s", lasts.as_secs_f64()) };
         tell(&format!("{}{lasted}: recovered after {:.2} s", fault.name(), took.as_secs_f64()))
+    }
+
+    /// Those of these faults that can be done on this machine; the others are told.
+    fn possible(&mut self, faults: &[Fault]) -> anyhow::Result<Vec<Fault>> {
+        let mut possible = Vec::new();
+        for fault in faults {
+            match self.cluster.lacks(*fault) {
+                None => possible.push(*fault),
+                Some(why) => {
+                    tell(&format!("{} is left out: {why}", fault.name()))?;
+                    self.report.left_out.push(*fault);
+                }
+            }
+        }
+        Ok(possible)
     }
 
     /// Blows for one rush, drawn from these faults.
@@ -164,15 +184,20 @@ impl Campaign {
     /// When something does not recover, or a promise is broken.
     pub async fn each_once(&mut self) -> anyhow::Result<()> {
         for faults in ONCE {
+            let faults = self.possible(faults)?;
             let blows: Vec<_> = faults.iter().map(|fault| (*fault, fault.lasts().0)).collect();
             self.rush(&blows).await?;
         }
+        self.loses_log = true;
         Ok(())
     }
 
     async fn until(&mut self, end: Instant, faults: &[Fault]) -> anyhow::Result<()> {
-        while Instant::now() < end {
-            let drawn = self.draw(faults);
+        let mut faults = self.possible(faults)?;
+        self.loses_log = faults.contains(&Fault::KafkaLost);
+        faults.retain(|fault| *fault != Fault::KafkaLost);
+        while Instant::now() < end && !faults.is_empty() {
+            let drawn = self.draw(&faults);
             self.rush(&drawn).await?;
             let accepted = self.report.accepted;
             tell(&format!("every promise was kept so far; {accepted} intents accepted"))?;
@@ -180,13 +205,19 @@ impl Campaign {
         Ok(())
     }
 
-    /// Ends it, and stops the cluster.
+    /// Ends it, and stops the cluster; before, should that belong to it, Kafka's log directory is gone.
     ///
     /// # Errors
-    /// When one of its processes does not stop in order.
-    pub fn end(self) -> anyhow::Result<Report> {
-        let report = self.report();
-        tokio::task::block_in_place(|| self.cluster.stop())?;
+    /// When one of its processes does not stop in order, or goes on without the log.
+    pub async fn end(self) -> anyhow::Result<Report> {
+        let mut report = self.report();
+        let Self { cluster, probe, loses_log, .. } = self;
+        if loses_log {
+            let took = cluster.lose_log(&probe).await.with_context(|| format!("after {}", Fault::KafkaLost.name()))?;
+            report.alarm_s = Some((took.as_secs_f64() * 100.0).round() / 100.0);
+        } else {
+            tokio::task::block_in_place(|| cluster.stop())?;
+        }
         Ok(report)
     }
 }
@@ -194,17 +225,19 @@ impl Campaign {
 /// Runs a campaign on a cluster until its time is over, something does not recover, or a promise is broken.
 ///
 /// # Errors
-/// When it cannot begin, or one of its processes does not stop in order.
+/// When it cannot begin.
 pub async fn run(cluster: Cluster, options: &Options) -> anyhow::Result<Report> {
     let faults = if options.faults.is_empty() { &Fault::ALL[..] } else { &options.faults[..] };
     let end =
         Instant::now() + Duration::try_from_secs_f64(options.minutes * 60.0).context("the minutes make no sense")?;
     let mut campaign = Campaign::new(cluster, options.seed, options.rate).await?;
     let played = if options.once { campaign.each_once().await } else { campaign.until(end, faults).await };
-    match played {
-        Ok(()) => campaign.end(),
-        Err(error) => Ok(Report { failed: Some(format!("{error:#}")), ..campaign.report() }),
-    }
+    let report = campaign.report();
+    let ended = match played {
+        Ok(()) => campaign.end().await,
+        Err(error) => Err(error),
+    };
+    Ok(ended.unwrap_or_else(|error| Report { failed: Some(format!("{error:#}")), ..report }))
 }
 
 fn names(blows: &[Blow]) -> String {
@@ -222,6 +255,7 @@ mod tests {
     #[test]
     fn once_is_every_kind_once() {
         let mut once = ONCE.concat();
+        once.push(Fault::KafkaLost);
         once.sort_unstable();
         let mut all = Fault::ALL;
         all.sort_unstable();

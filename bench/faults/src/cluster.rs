@@ -10,8 +10,11 @@ use orderly_bench::api::{Api, Role};
 use orderly_bench::client::Client;
 use serde::Deserialize;
 
+use crate::certificates::Certificates;
+use crate::clock::Clocks;
 use crate::config;
-use crate::node::Node;
+use crate::fault::Fault;
+use crate::node::{Node, Plan};
 use crate::recovery::{PATIENCE, POLL, until};
 use crate::servers::Servers;
 
@@ -36,6 +39,9 @@ pub struct Cluster {
     pub(crate) servers: Servers,
     pub(crate) ops: HeaderValue,
     desk: Api,
+    pub(crate) certificates: Certificates,
+    /// Or why there are none.
+    pub(crate) clocks: Result<Clocks, String>,
     pub(crate) program: PathBuf,
     pub(crate) config: PathBuf,
     folder: PathBuf,
@@ -67,14 +73,21 @@ impl Cluster {
         let folder = std::path::absolute(folder)?;
         let servers = tokio::task::block_in_place(|| Servers::start(&folder))?;
         let config = config::write(&folder, &servers)?;
-        let node = |role: &'static str, name: String| Node::start(&program, &config, role, name);
+        let certificates = tokio::task::block_in_place(|| Certificates::make(&program, folder.join("certs")))?;
+        let plan =
+            |role: &'static str| Plan { program: program.clone(), config: config.clone(), role, certificates: None };
+        let node = |role: &'static str, name: String| Node::start(plan(role), name);
+        // The last ingress serves TLS, the others do not.
+        let ingress = |nth: usize| {
+            let certificates = (nth == INGRESSES).then(|| certificates.clone());
+            Node::start(Plan { certificates, ..plan("ingress") }, format!("ingress-{nth}"))
+        };
         // The first one makes the schemas.
         let (relay, pipelines, ingresses, auditor) = tokio::task::block_in_place(|| {
             let relay = node("relay", "relay".into())?;
             let pipelines = (1..=PIPELINES).map(|nth| node("pipeline", format!("pipeline-{nth}")));
             let pipelines = pipelines.collect::<anyhow::Result<Vec<_>>>()?;
-            let ingresses = (1..=INGRESSES).map(|nth| node("ingress", format!("ingress-{nth}")));
-            let ingresses = ingresses.collect::<anyhow::Result<Vec<_>>>()?;
+            let ingresses = (1..=INGRESSES).map(ingress).collect::<anyhow::Result<Vec<_>>>()?;
             anyhow::Ok((relay, pipelines, ingresses, node("audit-run", "auditor".into())?))
         })?;
         let urls = ingresses.iter().map(Node::url).collect::<Vec<_>>().join(",");
@@ -88,6 +101,8 @@ impl Cluster {
             servers,
             ops,
             desk,
+            certificates,
+            clocks: Clocks::prepare(&folder).map_err(|error| format!("{error:#}")),
             program,
             config,
             folder,
@@ -114,12 +129,32 @@ impl Cluster {
         &self.folder
     }
 
+    /// Where a process of that name tells what it does.
+    pub(crate) fn log_of(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+
     /// Starts one more pipeline.
     pub(crate) fn add_pipeline(&mut self) -> anyhow::Result<()> {
-        self.started += 1;
-        let name = format!("pipeline-{}", self.started);
-        self.pipelines.push(Node::start(&self.program, &self.config, "pipeline", name)?);
+        let (plan, name) = self.next_pipeline();
+        self.pipelines.push(Node::start(plan, name)?);
         Ok(())
+    }
+
+    /// How one more pipeline is started, and its name.
+    pub(crate) fn next_pipeline(&mut self) -> (Plan, String) {
+        self.started += 1;
+        let (program, config) = (self.program.clone(), self.config.clone());
+        (Plan { program, config, role: "pipeline", certificates: None }, format!("pipeline-{}", self.started))
+    }
+
+    /// Why a fault cannot be done here, if so: it takes something that this machine has not.
+    pub(crate) fn lacks(&self, fault: Fault) -> Option<String> {
+        match fault {
+            Fault::RedisFull | Fault::PostgresFull => self.servers.disks.as_ref().err().cloned(),
+            Fault::ClockShifted => self.clocks.as_ref().err().cloned(),
+            _ => None,
+        }
     }
 
     /// Waits until every pipeline has its share, and all partitions are somebody's.

@@ -23,10 +23,17 @@ pub enum Fault {
     AuditorKilled,
     /// Ops put a policy in force that lets hardly anybody in, and then the old one again
     PolicySwapped,
+    /// A pipeline and an ingress are restarted with a wrong clock, some minutes ahead or seconds behind, and again with the
+    /// right one; counts from that
+    ClockShifted,
+    /// The certificate of an ingress is replaced while it runs; counts from the replacement
+    CertificatesRotated,
     /// kill -9 of Kafka
     KafkaKilled,
     /// SIGSTOP of Kafka
     KafkaStopped,
+    /// Kafka's log directory is gone: every pipeline stops with an alarm. Once, after everything else
+    KafkaLost,
     /// kill -9 of Redis; its append-only file has everything
     RedisKilled,
     /// SIGSTOP of Redis
@@ -41,6 +48,10 @@ pub enum Fault {
     RedisSlow,
     /// All connections to Redis are cut, and no new one is made
     RedisCut,
+    /// Connections to Redis stay open and nothing passes, on those of before and of meanwhile for ever
+    RedisHalfOpen,
+    /// Redis cannot write to its disk
+    RedisFull,
     /// kill -9 of PostgreSQL
     PostgresKilled,
     /// SIGSTOP of PostgreSQL, all of its processes
@@ -51,6 +62,10 @@ pub enum Fault {
     PostgresSlow,
     /// All connections to PostgreSQL are cut, and no new one is made
     PostgresCut,
+    /// Connections to PostgreSQL stay open and nothing passes, on those of before and of meanwhile for ever
+    PostgresHalfOpen,
+    /// PostgreSQL's disk is full; when it cannot even write its log, it ends and is started once there is space
+    PostgresFull,
     /// A COMMIT is on its way to PostgreSQL when that is killed: it did not happen
     PostgresKilledBeforeCommit,
     /// PostgreSQL has committed, and is killed before anybody hears of it: it happened
@@ -63,7 +78,7 @@ pub enum Fault {
 
 impl Fault {
     /// One of every kind, in an order that keeps the cluster at its size.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 32] = [
         Self::PipelineKilled,
         Self::PipelineAdded,
         Self::PipelineStopped,
@@ -71,8 +86,11 @@ impl Fault {
         Self::RelayKilled,
         Self::AuditorKilled,
         Self::PolicySwapped,
+        Self::ClockShifted,
+        Self::CertificatesRotated,
         Self::KafkaKilled,
         Self::KafkaStopped,
+        Self::KafkaLost,
         Self::RedisKilled,
         Self::RedisStopped,
         Self::RedisFlushed,
@@ -80,11 +98,15 @@ impl Fault {
         Self::RedisUnheard,
         Self::RedisSlow,
         Self::RedisCut,
+        Self::RedisHalfOpen,
+        Self::RedisFull,
         Self::PostgresKilled,
         Self::PostgresStopped,
         Self::PostgresUnheard,
         Self::PostgresSlow,
         Self::PostgresCut,
+        Self::PostgresHalfOpen,
+        Self::PostgresFull,
         Self::PostgresKilledBeforeCommit,
         Self::PostgresKilledAfterCommit,
         Self::ClickhouseKilled,
@@ -97,12 +119,14 @@ impl Fault {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Whether it can be done to a cluster with so many pipelines, so that some are always left and not too many run.
+    /// Whether it can be done amid others to a cluster with so many pipelines, so that some are always left and not too many
+    /// run.
     #[must_use]
     pub const fn is_possible_with(self, pipelines: usize) -> bool {
         match self {
             Self::PipelineKilled | Self::PipelineStopped => pipelines > 2,
             Self::PipelineAdded => pipelines < 4,
+            Self::KafkaLost => false,
             _ => true,
         }
     }
@@ -120,9 +144,12 @@ impl Fault {
             // Shorter and longer than the session timeout of a pipeline.
             Self::KafkaStopped => (3, 15),
             // Longer than the second that Redis is given for an answer.
-            Self::RedisStopped | Self::RedisUnheard | Self::RedisCut => (2, 10),
+            Self::RedisStopped | Self::RedisUnheard | Self::RedisCut | Self::RedisHalfOpen => (2, 10),
             // Shorter and longer than the 15 s that PostgreSQL is given for a call.
-            Self::PostgresStopped | Self::PostgresUnheard | Self::PostgresCut => (2, 20),
+            Self::PostgresStopped | Self::PostgresUnheard | Self::PostgresCut | Self::PostgresHalfOpen => (2, 20),
+            // From the moment at which it is noticed.
+            Self::RedisFull | Self::PostgresFull => (2, 10),
+            Self::ClockShifted => (1, 10),
             Self::RedisSlow | Self::PostgresSlow | Self::PolicySwapped => (2, 10),
             Self::ClickhouseStopped => (2, 20),
             _ => (0, 0),

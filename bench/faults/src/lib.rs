@@ -5,9 +5,15 @@
 //! Everything here needs tokio's runtime with several threads: servers are started and awaited on the thread that asks.
 
 pub mod campaign;
+mod certificates;
+mod clock;
 pub mod cluster;
 mod config;
+mod disks;
 pub mod fault;
+mod front;
+mod health;
+mod last;
 mod load;
 mod node;
 mod probe;

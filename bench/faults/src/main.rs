@@ -44,6 +44,8 @@ async fn run(Arguments { options, folder, json, ledger }: Arguments) -> anyhow::
     let program = options.program.clone().map_or_else(beside, Ok).context("this program's folder is not known")?;
     anyhow::ensure!(program.is_file(), "there is no {}; build it first, or name it by --program", program.display());
     if folder.exists() {
+        // A campaign that was killed leaves disks behind.
+        orderly_stack::Tmpfs::unmount_below(&folder)?;
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     let cluster = Cluster::start(&program, &folder).await?;

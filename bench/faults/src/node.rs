@@ -1,6 +1,7 @@
 //! One of Orderly's processes.
 
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,15 +9,23 @@ use hyper::header::HeaderValue;
 use nix::sys::signal::Signal;
 use orderly_bench::api::Api;
 use orderly_bench::client::Client;
-use orderly_stack::{Process, Spec};
+use orderly_domain::Clock as _;
+use orderly_domain::clock::System;
+use orderly_stack::{Process, Spec, wait_until};
 use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use crate::certificates::Certificates;
+use crate::clock::Shift;
+use crate::front::Front;
+use crate::health;
 
 /// A debug build on a busy machine is given time.
 const START_MAX: Duration = Duration::from_secs(120);
 /// How long one question may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// What it says once it listens, before its address.
-const LISTENS: &str = "listens on http://";
+const LISTENS: &str = "listens on http";
 
 /// What a process knows of the pipeline.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,59 +53,52 @@ pub(crate) struct Partition {
     pub(crate) log_end: u64,
 }
 
+/// How a process is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) program: PathBuf,
+    pub(crate) config: PathBuf,
+    pub(crate) role: &'static str,
+    /// Serve TLS with these.
+    pub(crate) certificates: Option<Certificates>,
+}
+
 /// A running process. It is killed when this is dropped, and when this program ends.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
-    role: &'static str,
+    plan: Plan,
     process: Process,
+    address: SocketAddr,
+    /// What speaks TLS to it, where it serves that.
+    front: Option<Front>,
     url: String,
     api: Api,
 }
 
 impl Node {
-    /// Starts a process of that role and waits until it listens. What it prints goes to a file of its name in the folder of
-    /// its configuration.
+    /// Starts a process and waits until it listens. What it prints goes to a file of its name in the folder of its
+    /// configuration.
     ///
     /// # Errors
     /// When it ends, or does not listen in time.
-    pub(crate) fn start(program: &Path, config: &Path, role: &'static str, name: String) -> anyhow::Result<Self> {
-        Self::start_at("127.0.0.1:0", program, config, role, name)
-    }
-
-    fn start_at(listen: &str, program: &Path, config: &Path, role: &'static str, name: String) -> anyhow::Result<Self> {
-        let log = config.with_file_name(format!("{name}.log"));
-        // Its configuration alone tells it what to do.
-        let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        let mut args: Vec<_> =
-            ours.filter(|name| name.starts_with("ORDERLY_")).flat_map(|name| ["-u".to_owned(), name]).collect();
-        args.extend([program.display().to_string(), role.to_owned()]);
-        args.extend(["--config".to_owned(), config.display().to_string()]);
-        args.extend(["--listen".to_owned(), listen.to_owned()]);
-        if role == "ingress" {
-            args.push("--demo".to_owned());
-        }
-        let spec = Spec { program: "env".into(), args, env: vec![], user: None, log: log.clone() };
-        // What an earlier life said is in it, too.
-        let said_before = std::fs::metadata(&log).map_or(0, |log| log.len());
-        let process = Process::start(&spec)?;
-        let mut address = None;
-        let listens = || {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let text = usize::try_from(said_before).ok().and_then(|before| text.get(before..)).unwrap_or_default();
-            let said = text.rsplit_once(LISTENS).and_then(|(_, rest)| rest.split_once(','));
-            address = said.map(|(address, _)| address.to_owned());
-            address.is_some()
-        };
-        process.wait_until_ready(START_MAX, listens).with_context(|| format!("{name} does not start"))?;
-        let url = format!("http://{}", address.context("it was told")?);
+    pub(crate) fn start(plan: Plan, name: String) -> anyhow::Result<Self> {
+        let (process, address) = launch(&plan, &name, (Ipv4Addr::LOCALHOST, 0).into(), None)?;
+        let roots = plan.certificates.as_ref().map(Certificates::roots);
+        let front = roots.map(|roots| Front::start(address, &roots)).transpose()?;
+        let url = front.as_ref().map_or_else(|| format!("http://{address}"), Front::url);
         let api = Api::new(Client::new(&url, 8, ANSWER_MAX)?);
-        Ok(Self { name, role, process, url, api })
+        Ok(Self { name, plan, process, address, front, url, api })
     }
 
-    /// Where it listens.
+    /// Where it is found, in clear.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What speaks TLS to it, if it serves that.
+    pub(crate) const fn front(&self) -> Option<&Front> {
+        self.front.as_ref()
     }
 
     /// Its API.
@@ -120,6 +122,18 @@ impl Node {
         self.state(ops).await?.pipeline.with_context(|| format!("{} runs no pipeline", self.name))
     }
 
+    /// By how many seconds its clock is ahead of this program's, as its answers say.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) async fn clock_ahead(&self) -> anyhow::Result<i64> {
+        let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).await?;
+        let head = health::ask(&mut stream).await?;
+        let date = health::header(&head, "date").context("it tells no time")?;
+        let there = jiff::fmt::rfc2822::parse(date)?.timestamp();
+        Ok(there.as_second() - System.now().to_jiff().as_second())
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
@@ -132,11 +146,28 @@ impl Node {
     ///
     /// # Errors
     /// When it does not go, or does not come back.
-    pub(crate) fn restart(&mut self, program: &Path, config: &Path) -> anyhow::Result<()> {
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
-        let listen = self.url.trim_start_matches("http://").to_owned();
-        *self = Self::start_at(&listen, program, config, self.role, self.name.clone())?;
+        self.come_back(None)
+    }
+
+    /// Stops it in order, and starts it again where it listened, with a clock that is as far from the right one.
+    ///
+    /// # Errors
+    /// As [`Node::restart`].
+    pub(crate) fn restart_with(&mut self, shift: Option<&Shift>) -> anyhow::Result<()> {
+        self.process.stop()?;
+        self.come_back(shift)
+    }
+
+    fn come_back(&mut self, shift: Option<&Shift>) -> anyhow::Result<()> {
+        (self.process, self.address) = launch(&self.plan, &self.name, self.address, shift)?;
         Ok(())
+    }
+
+    /// Whether it runs still.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_running()
     }
 
     /// Kills it.
@@ -145,6 +176,15 @@ impl Node {
     /// When it does not go.
     pub(crate) fn kill(self) -> anyhow::Result<()> {
         self.process.kill()
+    }
+
+    /// Waits until it has ended by itself. Its exit status.
+    ///
+    /// # Errors
+    /// When it goes on.
+    pub(crate) fn ended(self) -> anyhow::Result<i32> {
+        wait_until(&format!("{} ends", self.name), START_MAX, || Ok(!self.is_running()))?;
+        self.process.end()
     }
 
     /// Asks it to stop, and waits.
@@ -156,4 +196,40 @@ impl Node {
         anyhow::ensure!(status == 0, "{} ended with status {status}; see its log", self.name);
         Ok(())
     }
+}
+
+/// Starts a process there, and tells it and where it listens.
+fn launch(plan: &Plan, name: &str, listen: SocketAddr, shift: Option<&Shift>) -> anyhow::Result<(Process, SocketAddr)> {
+    let Plan { program, config, role, certificates } = plan;
+    let log = config.with_file_name(format!("{name}.log"));
+    // Its configuration alone tells it what to do.
+    let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut args: Vec<_> =
+        ours.filter(|name| name.starts_with("ORDERLY_")).flat_map(|name| ["-u".to_owned(), name]).collect();
+    if let Some(certificates) = certificates {
+        args.push(format!("ORDERLY_TLS__CERTIFICATE_FILE={}", certificates.certificate().display()));
+        args.push(format!("ORDERLY_TLS__KEY_FILE={}", certificates.key().display()));
+    }
+    args.extend(shift.map(Shift::environment).into_iter().flatten());
+    args.extend([program.display().to_string(), (*role).to_owned()]);
+    args.extend(["--config".to_owned(), config.display().to_string()]);
+    args.extend(["--listen".to_owned(), listen.to_string()]);
+    if *role == "ingress" {
+        args.push("--demo".to_owned());
+    }
+    let spec = Spec { program: "env".into(), args, env: vec![], user: None, log: log.clone() };
+    // What an earlier life said is in it, too.
+    let said_before = std::fs::metadata(&log).map_or(0, |log| log.len());
+    let process = Process::start(&spec)?;
+    let mut address = None;
+    let listens = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let text = usize::try_from(said_before).ok().and_then(|before| text.get(before..)).unwrap_or_default();
+        let said = text.rsplit_once(LISTENS).and_then(|(_, rest)| rest.split_once(','));
+        let said = said.and_then(|(url, _)| url.trim_start_matches('s').strip_prefix("://"));
+        address = said.and_then(|address| address.parse().ok());
+        address.is_some()
+    };
+    process.wait_until_ready(START_MAX, listens).with_context(|| format!("{name} does not start"))?;
+    Ok((process, address.context("it was told")?))
 }

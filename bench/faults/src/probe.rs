@@ -53,11 +53,21 @@ impl Probe {
     /// # Errors
     /// When one does not in time, or is refused what is due.
     pub(crate) async fn all_answer(&self) -> anyhow::Result<()> {
-        let bookings = try_join_all(self.bodies.iter().map(|body| self.book(body)));
+        let bookings = try_join_all(self.bodies.iter().map(|body| self.book(body, true)));
         tokio::time::timeout(PATIENCE, bookings).await.context("bookings in some partition get no outcome")?.map(drop)
     }
 
-    async fn book(&self, body: &Bytes) -> anyhow::Result<()> {
+    /// Books in every partition and returns when all bookings are taken, whether or not anybody decides them.
+    ///
+    /// # Errors
+    /// As [`Probe::all_answer`].
+    pub(crate) async fn all_accepted(&self) -> anyhow::Result<()> {
+        let bookings = try_join_all(self.bodies.iter().map(|body| self.book(body, false)));
+        tokio::time::timeout(PATIENCE, bookings).await.context("bookings in some partition are not taken")?.map(drop)
+    }
+
+    /// Books, and waits for the outcome if that is wanted.
+    async fn book(&self, body: &Bytes, outcome: bool) -> anyhow::Result<()> {
         let patient = format!("{PREFIX}{}", self.patients.fetch_add(1, Ordering::Relaxed));
         let bearer = loop {
             match self.api.token(&patient, Role::Patient).await {
@@ -69,11 +79,11 @@ impl Probe {
         let mut ticket: Option<String> = None;
         loop {
             let answer = match &ticket {
-                None => self.api.book(&bearer, &key, body, Some(WAIT)).await,
+                None => self.api.book(&bearer, &key, body, outcome.then_some(WAIT)).await,
                 Some(ticket) => self.api.ticket(&bearer, ticket, WAIT).await,
             };
             match answer {
-                Ok(Submission::Accepted(known)) if known.decided() => return Ok(()),
+                Ok(Submission::Accepted(known)) if known.decided() || !outcome => return Ok(()),
                 Ok(Submission::Accepted(known)) => ticket = Some(known.ticket),
                 Ok(Submission::Refused(why)) => bail!("{patient} was refused: {why}"),
                 // Sooner than asked to: the moment is what counts.

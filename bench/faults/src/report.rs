@@ -46,6 +46,10 @@ pub struct Report {
     pub checks: u64,
     /// By kind, and all together at the end.
     pub recoveries: Vec<Recovery>,
+    /// How long all pipelines took to stop with an alarm once Kafka's log directory was gone, in seconds; `None` when it stayed.
+    pub alarm_s: Option<f64>,
+    /// What this machine does not allow.
+    pub left_out: Vec<Fault>,
     /// Why it ended early: what did not recover, or which promise was broken.
     pub failed: Option<String>,
 }
@@ -89,6 +93,8 @@ impl Report {
             accepted: 0,
             checks: 0,
             recoveries: Vec::new(),
+            alarm_s: None,
+            left_out: Vec::new(),
             failed: None,
         }
     }
@@ -103,14 +109,22 @@ impl Report {
             let figures = [p50_s, p99_s, max_s].map(|value| format!("{value:.2}"));
             table.add_row([name, count.to_string()].into_iter().chain(figures).collect::<Vec<_>>());
         }
-        let Self { machine, seed, seconds, rushes, accepted, checks, failed, .. } = self;
+        let Self { machine, seed, seconds, rushes, accepted, checks, alarm_s, left_out, failed, .. } = self;
         let ended = match failed {
             None => "found no violation.".to_owned(),
             Some(why) => format!("was content, until it failed: {why}"),
         };
+        let alarm = alarm_s.map_or_else(String::new, |seconds| {
+            format!(
+                "last, Kafka's log directory was gone: every pipeline had stopped with an alarm after {seconds:.2} s\n"
+            )
+        });
+        let names = left_out.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ");
+        let left_out =
+            if names.is_empty() { names } else { format!("left out, since this machine does not allow it: {names}\n") };
         format!(
             "{table}\n{machine}; seed {seed}; {seconds:.0} s; {accepted} intents accepted in {rushes} rushes, every outcome \
-             learnt; the checker looked {checks} times and {ended}\n"
+             learnt; the checker looked {checks} times and {ended}\n{alarm}{left_out}"
         )
     }
 
@@ -123,7 +137,10 @@ impl Report {
             let Recovery { fault, count, p50_s, p99_s, .. } = recovery;
             Some(format!("{} {count}: {p50_s:.1}, {p99_s:.1}", fault.as_ref()?.name()))
         });
-        let kinds = kinds.collect::<Vec<_>>().join("; ");
+        let alarm = self
+            .alarm_s
+            .map(|seconds| format!("{}: stopped with an alarm after {seconds:.1}", Fault::KafkaLost.name()));
+        let kinds = kinds.chain(alarm).collect::<Vec<_>>().join("; ");
         let failed = self.failed.as_deref().map_or("0".to_owned(), |why| {
             let why = why.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/");
             format!("1: {}", why.chars().take(FAILED_CHARS_MAX).collect::<String>())
@@ -154,6 +171,8 @@ mod tests {
             [(Some(Fault::KafkaKilled), 1, 9.0, 9.0), (Some(Fault::RedisFlushed), 3, 2.0, 3.0), (None, 4, 2.0, 9.0)];
         assert_eq!(figures, expected);
         assert!(report.to_text().contains("redis-flushed") && report.to_text().contains("seed 7"));
+        let told = Report { alarm_s: Some(1.5), left_out: vec![Fault::ClockShifted], ..report.clone() }.to_text();
+        assert!(told.contains("after 1.50 s\nleft out") && told.ends_with("clock-shifted\n"), "{told}");
         let line = report.to_line(jiff::civil::date(2026, 1, 2));
         assert!(line.starts_with("| 2026-01-02 | 7 | 0 | 0 | 4 | 0 | 0 | 0 | `"), "{line}");
         assert!(line.ends_with("| kafka-killed 1: 9.0, 9.0; redis-flushed 3: 2.0, 3.0 |\n"), "{line}");

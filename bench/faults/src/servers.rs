@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use orderly_stack::Tmpfs;
 use orderly_stack::clickhouse::{self, ClickHouse};
 use orderly_stack::kafka::{self, Kafka};
 use orderly_stack::postgres::{self, Postgres};
@@ -24,6 +25,26 @@ pub(crate) struct Servers {
     pub(crate) redis: Redis,
     pub(crate) postgres: Postgres,
     pub(crate) clickhouse: ClickHouse,
+    /// Last, so that nobody is left who writes there; or why there are none.
+    pub(crate) disks: Result<Disks, String>,
+}
+
+/// Disks of servers that can be full.
+#[derive(Debug)]
+pub(crate) struct Disks {
+    pub(crate) redis: Tmpfs,
+    pub(crate) postgres: Tmpfs,
+}
+
+impl Disks {
+    fn mount(redis: &Path, postgres: &Path) -> anyhow::Result<Self> {
+        let disks = Self { redis: Tmpfs::mount(redis)?, postgres: Tmpfs::mount(&Postgres::data(postgres))? };
+        // Its log is worth keeping when its disk is gone.
+        let log = redis.with_extension("log");
+        std::fs::File::create(&log)?;
+        std::os::unix::fs::symlink(&log, redis.join("redis.log"))?;
+        Ok(disks)
+    }
 }
 
 impl Servers {
@@ -36,6 +57,7 @@ impl Servers {
         // PostgreSQL's user has to reach its own folder in it.
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
         let at = |name: &str| folder.join(name);
+        let disks = Disks::mount(&at("redis"), &at("postgres")).map_err(|error| format!("{error:#}"));
         let (postgres, redis, clickhouse, kafka) = std::thread::scope(|scope| {
             let postgres = scope.spawn(|| {
                 let options = postgres::Options { connections_max: CONNECTIONS_MAX, ..postgres::Options::default() };
@@ -53,7 +75,13 @@ impl Servers {
         });
         let (postgres, redis, clickhouse, kafka) = (postgres?, redis?, clickhouse?, kafka?);
         let (redis_proxy, postgres_proxy) = (Proxy::start(redis.port())?, Proxy::start(postgres.port())?);
-        Ok(Self { redis_proxy, postgres_proxy, kafka, redis, postgres, clickhouse })
+        Ok(Self { redis_proxy, postgres_proxy, kafka, redis, postgres, clickhouse, disks })
+    }
+
+    /// Ends what a half-open connection left behind at a server whose client has gone: otherwise a campaign runs out of them.
+    pub(crate) fn forget_half_open(&self) {
+        self.redis_proxy.bury();
+        self.postgres_proxy.bury();
     }
 
     /// Where Orderly finds PostgreSQL: behind its proxy.

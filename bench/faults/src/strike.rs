@@ -57,17 +57,19 @@ impl Cluster {
             }
             Fault::PipelineStopped => self.stop_pipeline(nth).await,
             Fault::IngressKilled => {
-                let Self { ingresses, program, config, .. } = self;
-                let nth = nth % ingresses.len();
-                killed(|| ingresses[nth].restart(program, config))
+                let nth = nth % self.ingresses.len();
+                killed(|| self.ingresses[nth].restart())
             }
-            Fault::RelayKilled => killed(|| self.relay.restart(&self.program, &self.config)),
-            Fault::AuditorKilled => killed(|| self.auditor.restart(&self.program, &self.config)),
+            Fault::RelayKilled => killed(|| self.relay.restart()),
+            Fault::AuditorKilled => killed(|| self.auditor.restart()),
             Fault::PolicySwapped => self.swap_policy(lasts).await,
+            Fault::ClockShifted => self.shift_clocks(nth, lasts).await,
+            Fault::CertificatesRotated => self.rotate_certificates().await,
             Fault::KafkaKilled => killed(|| self.servers.kafka.restart(0)),
             Fault::KafkaStopped => stopped(self.servers.kafka.process(0), lasts).await,
             Fault::RedisKilled => killed(|| self.servers.redis.restart()),
             Fault::RedisStopped => stopped(self.servers.redis.process(), lasts).await,
+            Fault::KafkaLost => anyhow::bail!("a cluster without its log has no recovery"),
             Fault::RedisFlushed => {
                 block_in_place(|| self.servers.redis.ask("FLUSHALL"))?;
                 Ok(Instant::now())
@@ -83,6 +85,8 @@ impl Cluster {
             Fault::RedisUnheard => unheard(&self.servers.redis_proxy, lasts).await,
             Fault::RedisSlow => slow(&self.servers.redis_proxy, lasts).await,
             Fault::RedisCut => cut(&self.servers.redis_proxy, lasts).await,
+            Fault::RedisHalfOpen => half_open(&self.servers.redis_proxy, lasts).await,
+            Fault::RedisFull => self.servers.fill_redis(lasts).await,
             Fault::PostgresKilled => self.kill_postgres(),
             Fault::PostgresStopped => {
                 self.servers.postgres.pause();
@@ -93,6 +97,8 @@ impl Cluster {
             Fault::PostgresUnheard => unheard(&self.servers.postgres_proxy, lasts).await,
             Fault::PostgresSlow => slow(&self.servers.postgres_proxy, lasts).await,
             Fault::PostgresCut => cut(&self.servers.postgres_proxy, lasts).await,
+            Fault::PostgresHalfOpen => half_open(&self.servers.postgres_proxy, lasts).await,
+            Fault::PostgresFull => self.servers.fill_postgres(lasts).await,
             Fault::PostgresKilledBeforeCommit => {
                 lose(&self.servers.postgres_proxy, Way::LoseRequest(COMMIT.into())).await?;
                 self.kill_postgres()
@@ -205,6 +211,19 @@ async fn slow(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
 async fn cut(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
     proxy.set(Way::Refuse);
     proxy.cut();
+    tokio::time::sleep(lasts).await;
+    proxy.set(Way::Forward);
+    Ok(Instant::now())
+}
+
+async fn half_open(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
+    let before = proxy.lost();
+    proxy.set(Way::HalfOpen);
+    until("somebody asks in vain", async || {
+        anyhow::ensure!(proxy.lost() > before, "nobody asks");
+        Ok(())
+    })
+    .await?;
     tokio::time::sleep(lasts).await;
     proxy.set(Way::Forward);
     Ok(Instant::now())
