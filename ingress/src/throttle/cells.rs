@@ -77,6 +77,13 @@ impl Cells {
         self.0.strangers_full_at
     }
 
+    /// When a shared allowance is full.
+    pub(super) fn shared_full_at(&self, index: usize) -> Nanos {
+        let before = self.0.before.load();
+        let before = before.as_ref().map_or(self.0.strangers_full_at, |before| before.shared_full_at(index));
+        before.max(full_at(&self.0.shared[index]))
+    }
+
     /// Lets the allowance of a key be full at that moment, or later.
     pub(super) fn owe(&self, key: u64, at: Nanos) {
         self.0.draw_on(key, |cell| owe(cell, at));
@@ -95,6 +102,10 @@ impl Cells {
             if at > now {
                 self.owe(key, at);
             }
+        }
+        // After those, who owe nothing of what strangers share.
+        for (index, shared) in self.0.shared.iter().enumerate() {
+            owe(shared, before.shared_full_at(index));
         }
         self.0.before.store(None);
     }

@@ -97,6 +97,8 @@ impl<C: Clock> Keyed<C> {
 
     /// The same of every key that is known there.
     fn take_over_all(&self, from: &Self) {
+        // Who has not come since that one began owes to those before it.
+        from.cells.settle(from.now());
         from.cells.known().into_iter().for_each(|key| self.take_over(key, from));
     }
 
@@ -179,6 +181,13 @@ impl<C: Clock + Clone> Tier<C> {
             Some(limit)
         });
         if let Some(old) = old {
+            for new in phases.iter().flatten() {
+                let is_new = !old.iter().flatten().any(|old| Arc::ptr_eq(old, new));
+                // What is drawn later on a limit that goes on elsewhere is no debt of the one that was parted from it.
+                if is_new && old.iter().flatten().any(|old| phases.iter().flatten().any(|new| Arc::ptr_eq(old, new))) {
+                    new.cells.settle(new.now());
+                }
+            }
             let is_kept = |limit: &Arc<Keyed<C>>| old.iter().flatten().any(|old| Arc::ptr_eq(old, limit));
             for (old, new) in old.iter().zip(&phases) {
                 if let (Some(old), Some(new)) = (old, new)

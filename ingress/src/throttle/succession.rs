@@ -72,6 +72,15 @@ impl Succession {
         owed.max().unwrap_or_default()
     }
 
+    /// The same of an allowance that keys share.
+    pub(super) fn shared_full_at(&self, index: usize) -> Nanos {
+        let owed = self.replaced.iter().map(|replaced| {
+            let missing = replaced.cells.shared_full_at(index).saturating_sub(replaced.at);
+            replaced.bucket.handed_to(self.next, missing)
+        });
+        owed.max().unwrap_or_default()
+    }
+
     /// The keys that one of them knew.
     pub(super) fn known(&self) -> Vec<u64> {
         self.replaced.iter().flat_map(|replaced| replaced.cells.known()).collect()

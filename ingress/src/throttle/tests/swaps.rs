@@ -133,6 +133,45 @@ fn a_phase_that_loses_its_own_numbers_gives_nothing() {
 }
 
 #[test]
+fn a_phase_that_loses_its_numbers_after_others_gives_nothing_to_who_was_away() {
+    let mut policy = only("doctor", rate(0.001, 20));
+    policy.phases.rush.doctor = rate(0.001, 5);
+    let bench = Bench::new(policy.clone());
+    assert_eq!(admitted(&bench, "ann", "li"), 5, "the rush's");
+    for numbers in [rate(0.001, 6), None] {
+        policy.phases.rush.doctor = numbers;
+        swap(&bench, &policy);
+    }
+    assert_eq!(admitted(&bench, "ann", "li"), 0, "what was drawn two changes ago is drawn");
+}
+
+#[test]
+fn a_phase_that_gets_its_own_numbers_loses_nothing_to_the_others() {
+    let mut policy = only("doctor", rate(0.001, 10));
+    let bench = Bench::new(policy.clone());
+    policy.phases.after.doctor = rate(0.001, 5);
+    swap(&bench, &policy);
+    assert_eq!(admitted(&bench, "ann", "li"), 10, "the rush's");
+    let released = Timestamp::from_millis(NOW.as_millis() - 86_400_000);
+    let late = Arrival { release_at: Some(released), ..arrival(HOME, "ann", "li") };
+    assert_eq!((0..20).filter(|_| bench.request(&late).is_ok()).count(), 5, "what was left at the change");
+}
+
+#[test]
+fn what_strangers_share_is_owed_over_two_changes() {
+    let small = |burst| Policy { keys_max: 1, ..only("patient", rate(0.001, burst)) };
+    let bench = Bench::new(small(4));
+    for patient in ["ann", "bob"] {
+        assert_eq!(admitted(&bench, patient, "li"), 4, "{patient}");
+    }
+    swap(&bench, &small(5));
+    swap(&bench, &small(6));
+    for patient in ["ann", "bob"] {
+        assert_eq!(admitted(&bench, patient, "li"), 0, "{patient}");
+    }
+}
+
+#[test]
 fn lanes_that_come_and_go_give_nothing() {
     let lane = |share| Lane { name: "members".into(), levels: vec!["gold".into()], share };
     let with = |lanes| Policy { lanes, ..only("global", rate(10.0, 100)) };
