@@ -13,8 +13,8 @@ use crate::probe::Probe;
 use crate::recovery::until;
 use crate::servers::DATABASE;
 
-/// What the cause of every end says and names.
-const CAUSE: [&str; 2] = ["the intent log is lost", "topic orderly.intents"];
+/// What the cause of every end, and of every start that is refused, names: what is missing and what to do about it.
+const CAUSE: [&str; 2] = ["topic orderly.intents", "A lost log"];
 /// What is decided, in one number a table.
 const DECIDED: [&str; 2] = ["decisions", "appointments"];
 
