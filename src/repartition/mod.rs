@@ -13,9 +13,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use orderly_domain::clock::{Clock as _, System};
 use orderly_domain::inventory::{PAST_AFTER_DAYS, Snapshot};
+use orderly_domain::port::store::Progress;
 use orderly_domain::port::{IntentLog, Store};
 use orderly_domain::{Partition, Timestamp};
-use orderly_sinks::log;
+use orderly_sinks::{log, store};
 use prometheus::Registry;
 
 use crate::config::{Config, Profile};
@@ -51,11 +52,33 @@ async fn carry_over(past: &Past, into: &Config) -> anyhow::Result<append::Carrie
             log.extents().await?.iter().all(|extent| extent.end == 0),
             "the new log has records already; name a new topic, database and Redis (or data folder) in the file --into"
         );
-        append::all(&*past.store, &*log, System.now()).await
+        ensure!(
+            progress_of(into).await.context("the new system")?.is_empty(),
+            "the new store has decisions already; name a new database and Redis (or data folder) in the file --into"
+        );
+        let carried = append::all(&*past.store, &*log, System.now()).await?;
+        // Somebody may have started what was stopped: what came meanwhile would be lost.
+        is_decided(&*past.log, &*past.store)
+            .await
+            .context("the old system went on meanwhile; begin with another new log")?;
+        Ok(carried)
     };
     let carried = carried.await;
     target.close().await;
     carried
+}
+
+/// What the store that is to be filled has decided. Makes the store where there is none.
+async fn progress_of(config: &Config) -> anyhow::Result<Vec<Progress>> {
+    let store: Box<dyn Store> = match config.profile {
+        Profile::Embedded => {
+            Box::new(store::sqlite::Store::open(&config.data, config.store_options(), &Registry::new())?)
+        }
+        Profile::Distributed => {
+            Box::new(store::postgres::Store::open(config.postgres_options(), &Registry::new()).await?)
+        }
+    };
+    Ok(store.progress().await?)
 }
 
 /// Compares the two systems once the new one has decided what was carried; true when everybody holds the number that they
@@ -67,7 +90,8 @@ pub(crate) async fn compare(from: &Config, into: &Config) -> anyhow::Result<bool
     let (old, new) = (Past::open(from).await.context("the old system")?, Past::open(into).await);
     let new = new.context("the new system")?;
     let compared = async {
-        is_decided(&*new.log, &*new.store).await?;
+        is_decided(&*old.log, &*old.store).await.context("the old system")?;
+        is_decided(&*new.log, &*new.store).await.context("the new system")?;
         compare::compare(&*old.store, &*new.store, System.now()).await
     };
     let compared = compared.await;
