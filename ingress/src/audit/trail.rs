@@ -243,16 +243,26 @@ impl Trail {
         entry.number = self.number.fetch_add(1, Ordering::SeqCst);
         let (tell, written) = oneshot::channel();
         // There is room for as many as there are slots. When the writer is gone, nobody is told, which the caller sees.
-        let _ = self.queue.try_send(Waiting { entry, tell, _slot: slot });
+        let _ = self.queue.try_send(Waiting { entry, tell, slot });
         written
     }
 
-    async fn is_written(&self, written: oneshot::Receiver<()>) -> bool {
-        let written = matches!(tokio::time::timeout(self.options.write_timeout, written).await, Ok(Ok(())));
+    async fn is_written(&self, mut written: oneshot::Receiver<()>) -> bool {
+        if let Ok(told) = tokio::time::timeout(self.options.write_timeout, &mut written).await {
+            return told.is_ok();
+        }
         // A trail that is too slow is as one that is down, until the writer says otherwise.
-        if !written && self.up.swap(false, Ordering::SeqCst) {
+        if self.up.swap(false, Ordering::SeqCst) {
             self.metrics.up.set(0);
             tracing::error!("the audit trail is not written in time: calls of ops are refused until it is");
+        }
+        // The writer calls it up after it has told, and nothing comes to it while ops are refused: whoever was told between
+        // the end of their patience and here has to take their word back.
+        written.close();
+        let written = written.try_recv().is_ok();
+        if written {
+            self.up.store(true, Ordering::SeqCst);
+            self.metrics.up.set(1);
         }
         written
     }

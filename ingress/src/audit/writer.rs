@@ -22,7 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Waiting {
     pub(super) entry: Entry,
     pub(super) tell: oneshot::Sender<()>,
-    pub(super) _slot: Slot,
+    pub(super) slot: Slot,
 }
 
 /// Writes what comes.
@@ -41,10 +41,18 @@ impl Writer {
             let entries: Vec<Entry> = group.iter().map(|waiting| waiting.entry.clone()).collect();
             self.append(&entries).await;
             self.metrics.entries.inc_by(entries.len() as u64);
-            for Waiting { tell, .. } in group.drain(..) {
+            let tell = |Waiting { tell, slot, .. }: Waiting| {
                 // Whoever asked may have gone.
                 let _ = tell.send(());
+                slot
+            };
+            let slots: Vec<Slot> = group.drain(..).map(tell).collect();
+            // Only now: whoever gave up before they were told has called it down.
+            if !self.up.swap(true, Ordering::SeqCst) {
+                self.metrics.up.set(1);
+                tracing::info!("the audit trail is written again");
             }
+            drop(slots);
         }
     }
 
@@ -56,10 +64,6 @@ impl Writer {
             match self.audit.append(entries).await {
                 Ok(_) => {
                     timer.observe_duration();
-                    if !self.up.swap(true, Ordering::SeqCst) {
-                        self.metrics.up.set(1);
-                        tracing::info!("the audit trail is written again");
-                    }
                     return;
                 }
                 Err(error) => {

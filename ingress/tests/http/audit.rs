@@ -194,7 +194,8 @@ impl Audit for Failing {
 async fn while_it_cannot_be_written_ops_wait_and_patients_do_not() {
     let down = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&down);
-    let timeout = std::time::Duration::from_millis(20);
+    // Long for a disk that others use too; one call here waits it out.
+    let timeout = std::time::Duration::from_secs(2);
     let audit = AuditOptions { write_timeout: timeout, ..AuditOptions::default() };
     let setup = Setup {
         options: orderly_ingress::Options { audit, ..options() },
