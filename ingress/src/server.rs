@@ -112,19 +112,21 @@ impl Server {
         if options.demo && !keys.can_sign() {
             return Err(Error::DemoCannotSign);
         }
+        let metrics = Metrics::register(&registry)?;
+        let addresses = || Addresses::new(options.connections_per_address_max, metrics.connection_addresses.clone());
         let side = if options.ops.is_some() { Side::Patients } else { Side::Everybody };
         let tls = options.tls.clone().map(Tls::open).transpose()?;
         let entrance = Entrance { side, tls };
-        let (listener, address) = listen(options.listen, entrance, options.connections_max, "--listen").await?;
+        let (listener, address) =
+            listen(options.listen, entrance, options.connections_max, addresses(), "--listen").await?;
         let ops = match &options.ops {
             None => None,
             Some(ops) => {
                 let entrance = Entrance { side: Side::Ops, tls: Some(Tls::open(ops.tls.clone())?) };
-                Some(listen(ops.listen, entrance, OPS_CONNECTIONS_MAX, "ops.listen").await?)
+                Some(listen(ops.listen, entrance, OPS_CONNECTIONS_MAX, addresses(), "ops.listen").await?)
             }
         };
 
-        let metrics = Metrics::register(&registry)?;
         let (audit, clock) = (Arc::clone(&ports.audit), Arc::clone(&ports.clock));
         let measured = audit::Metrics::register(&registry)?;
         let (trail, writer) = Trail::new(audit, clock, options.audit.clone(), measured);
@@ -208,12 +210,10 @@ impl Server {
     /// [`Options::drain_max`] at most, and returns.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let options = &self.state.options;
-        let held = self.state.metrics.connection_addresses.clone();
         let served = Serving {
             state: Arc::clone(&self.state),
             router: openapi::router(&self.state),
             protocol: connection::protocol(options),
-            addresses: Addresses::new(options.connections_per_address_max, held),
             graceful: GracefulShutdown::new(),
         };
         let ops = async {
@@ -251,13 +251,14 @@ async fn listen(
     address: SocketAddr,
     entrance: Entrance,
     connections_max: usize,
+    addresses: Arc<Addresses>,
     option: &'static str,
 ) -> Result<(Listener, SocketAddr), Error> {
     let failed = |cause: std::io::Error| match cause.kind() {
         std::io::ErrorKind::AddrInUse => Error::AddressInUse { address, option },
         _ => Error::Listen { address, option, cause },
     };
-    let listener = Listener::bind(address, entrance, connections_max).await.map_err(failed)?;
+    let listener = Listener::bind(address, entrance, connections_max, addresses).await.map_err(failed)?;
     let taken = listener.address().map_err(failed)?;
     Ok((listener, taken))
 }

@@ -57,6 +57,8 @@ impl Error {
 /// The certificates in use.
 pub(crate) struct Tls {
     files: Files,
+    /// What they had at the start.
+    begun: Contents,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -68,8 +70,9 @@ impl std::fmt::Debug for Tls {
 
 impl Tls {
     pub(crate) fn open(files: Files) -> Result<Self, Error> {
-        let config = ArcSwap::from(load(&files)?);
-        Ok(Self { files, config })
+        let begun = Contents::read(&files)?;
+        let config = ArcSwap::from(load(&files, &begun)?);
+        Ok(Self { files, begun, config })
     }
 
     /// For a connection that begins now.
@@ -80,23 +83,23 @@ impl Tls {
     /// Takes over what is put into the files. Connections that are open keep what they began with; files that cannot be
     /// used are told, and change nothing.
     pub(crate) async fn follow(&self) {
-        let mut known = read(&self.files).ok();
+        let mut known = self.begun.clone();
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         loop {
             ticks.tick().await;
-            // Read between two renames, files may not belong together: they are looked at again.
-            let Ok(now) = read(&self.files) else { continue };
-            if known.as_ref() == Some(&now) {
+            // Read between two renames, files may be missing or not belong together: they are looked at again.
+            let Ok(now) = Contents::read(&self.files) else { continue };
+            if known == now {
                 continue;
             }
-            match load(&self.files) {
+            match load(&self.files, &now) {
                 Ok(config) => {
                     self.config.store(config);
                     tracing::info!(certificate = %self.files.certificate.display(), "new certificates are in use");
                 }
                 Err(error) => tracing::warn!(%error, "new certificates cannot be used; those before stay"),
             }
-            known = Some(now);
+            known = now;
         }
     }
 }
@@ -155,31 +158,42 @@ impl axum::serve::Listener for Listener {
     }
 }
 
-fn read(files: &Files) -> io::Result<Vec<Vec<u8>>> {
-    [Some(&files.certificate), Some(&files.key), files.client_roots.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(std::fs::read)
-        .collect()
+/// What lay in the files when they were read. What is loaded is what is compared, so that no change between the two is missed.
+#[derive(Clone, PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_roots: Option<Vec<u8>>,
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+impl Contents {
+    fn read(files: &Files) -> Result<Self, Error> {
+        let read = |path: &Path| std::fs::read(path).map_err(|error| Error::of(path, error));
+        Ok(Self {
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            client_roots: files.client_roots.as_deref().map(read).transpose()?,
+        })
+    }
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let all = all.map_err(|error| Error::of(path, error))?;
     if all.is_empty() { Err(Error::of(path, "there is no certificate in it; it must be PEM")) } else { Ok(all) }
 }
 
-fn load(files: &Files) -> Result<Arc<ServerConfig>, Error> {
+fn load(files: &Files, contents: &Contents) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let certificates_of_server = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| Error::of(&files.key, error))?;
+    let certificates_of_server = certificates(&files.certificate, &contents.certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|error| Error::of(&files.key, error))?;
     let versions = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let builder = versions.map_err(|error| Error::of(&files.certificate, error))?;
-    let builder = match &files.client_roots {
+    let builder = match files.client_roots.as_ref().zip(contents.client_roots.as_ref()) {
         None => builder.with_no_client_auth(),
-        Some(path) => {
+        Some((path, pem)) => {
             let mut roots = RootCertStore::empty();
-            for root in certificates(path)? {
+            for root in certificates(path, pem)? {
                 roots.add(root).map_err(|error| Error::of(path, error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();

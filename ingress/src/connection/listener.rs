@@ -36,7 +36,6 @@ pub(crate) struct Serving {
     pub(crate) state: Shared,
     pub(crate) router: Router,
     pub(crate) protocol: Protocol,
-    pub(crate) addresses: Arc<Addresses>,
     pub(crate) graceful: GracefulShutdown,
 }
 
@@ -46,15 +45,23 @@ pub(crate) struct Listener {
     tcp: TcpListener,
     entrance: Arc<Entrance>,
     places: Arc<Semaphore>,
+    /// Of this listener alone: behind one address there may be patients, who must not keep ops out.
+    addresses: Arc<Addresses>,
     serving: JoinSet<()>,
 }
 
 impl Listener {
-    pub(crate) async fn bind(address: SocketAddr, entrance: Entrance, connections_max: usize) -> io::Result<Self> {
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        entrance: Entrance,
+        connections_max: usize,
+        addresses: Arc<Addresses>,
+    ) -> io::Result<Self> {
         Ok(Self {
             tcp: TcpListener::bind(address).await?,
             entrance: Arc::new(entrance),
             places: Arc::new(Semaphore::new(connections_max)),
+            addresses,
             serving: JoinSet::new(),
         })
     }
@@ -90,7 +97,7 @@ impl Listener {
                     let place = if served.state.options.trusted_proxies.trusts(peer.0) {
                         None
                     } else {
-                        let place = served.addresses.take(peer.0);
+                        let place = self.addresses.take(peer.0);
                         if place.is_none() {
                             // Dropping the stream closes it.
                             served.state.metrics.connections_refused.inc();

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::kit::{Kit, keys, options};
+use crate::kit::{Kit, PATIENCE, keys, options};
 
 /// A root, and what it has signed.
 struct Root(CertifiedIssuer<'static, KeyPair>);
@@ -199,6 +199,24 @@ async fn ops_have_a_listener_of_their_own_whose_roots_are_replaced_while_it_serv
     // Other roots from now on.
     let successors = Root::new();
     std::fs::write(&roots, successors.0.pem()).unwrap();
-    while !is_let_in(Some(successors.sign("bob"))).await {}
+    let taken_over = async { while !is_let_in(Some(successors.sign("bob"))).await {} };
+    tokio::time::timeout(PATIENCE, taken_over).await.expect("the new roots are taken over");
     assert!(!is_let_in(Some(clients.sign("amy"))).await, "the roots before sign for nobody any more");
+}
+
+/// Patients and ops may come from one address, that of the hospital's way out.
+#[tokio::test(flavor = "multi_thread")]
+async fn patients_do_not_take_the_places_of_ops_at_their_address() {
+    let (folder, root, clients) = (tempfile::tempdir().unwrap(), Root::new(), Root::new());
+    root.write(folder.path());
+    let roots = folder.path().join("clients.pem");
+    std::fs::write(&roots, clients.0.pem()).unwrap();
+    let tls = tls::Files { client_roots: Some(roots), ..files(folder.path()) };
+    let ops = OpsListener { listen: "127.0.0.1:0".parse().unwrap(), tls };
+    let kit = Kit::with(Options { ops: Some(ops), connections_per_address_max: 1, ..options() }, keys()).await;
+    let mut patient = TcpStream::connect(kit.url.strip_prefix("http://").unwrap()).await.unwrap();
+    patient.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    patient.read_exact(&mut [0]).await.unwrap();
+    let connected = root.connect_to(kit.ops_address.unwrap(), Some(clients.sign("amy"))).await.unwrap();
+    assert!(connected.answer("GET /metrics", "none").await.unwrap().starts_with(OK));
 }
