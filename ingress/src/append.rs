@@ -33,7 +33,7 @@ pub(crate) async fn durably(state: &Shared, intent: &Intent, line: Line) -> Resu
     if state.lost_log.cause().is_some() {
         return Err(Problem::new(&kind::UNAVAILABLE)
             .detail("The log has to be brought back first. This request was not taken. Ask again later with the same Idempotency-Key.")
-            .retry_after(LOST_LOG_RETRY));
+            .retry_after(jitter::spread(LOST_LOG_RETRY)));
     }
     let doctor = intent.command.doctor_id();
     let partition = partition_of(doctor, state.ports.log.partitions());

@@ -169,7 +169,7 @@ async fn a_log_that_was_replaced_takes_nothing() {
     }
     let before = ends().await;
     let answer = kit.booking("bob", "k1", "s1").send().await.unwrap();
-    assert_eq!(answer.headers()["retry-after"], "30");
+    assert!((30..=60).contains(&retry_after(&answer)), "{answer:?}");
     problem(answer, 503, "unavailable").await;
     assert_eq!(ends().await, before, "nothing more is appended");
     let ready: Value = kit.ask(Method::GET, "/readyz").send().await.unwrap().json().await.unwrap();

@@ -166,7 +166,8 @@ async fn a_schedule_changes_lanes_bounds_and_suspicion() {
     assert_eq!((ordinary == 7, watching().await), (false, false.into()));
 
     kit.clock.set(at("2026-11-23T00:50:00Z"));
-    while watching().await == false {}
+    let changed = async { while watching().await == false {} };
+    tokio::time::timeout(PATIENCE, changed).await.expect("the schedule is kept");
     assert_eq!(bound().await, 7);
     let mut answers = Vec::new();
     for key in ["k1", "k2", "k3", "k4"] {
@@ -175,7 +176,8 @@ async fn a_schedule_changes_lanes_bounds_and_suspicion() {
     assert_eq!(answers, [202, 202, 202, 429], "one of the four is kept for members");
 
     kit.clock.set(at("2026-11-23T01:10:00Z"));
-    while watching().await == true {}
+    let changed = async { while watching().await == true {} };
+    tokio::time::timeout(PATIENCE, changed).await.expect("the schedule is kept");
     assert_eq!(bound().await, ordinary);
     assert_eq!(kit.booking("ann", "k4", "s1").send().await.unwrap().status(), StatusCode::ACCEPTED);
 }
