@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use orderly_ingress::throttle::Policy;
 use orderly_operators::RecentTickets;
 
@@ -214,6 +214,12 @@ impl Config {
     /// When one of them cannot be read or used.
     pub(crate) fn ingress_options(&self, demo: bool) -> anyhow::Result<orderly_ingress::Options> {
         let ingress = &self.ingress;
+        let ops = self.ops_files()?;
+        ensure!(
+            ops.is_none() || self.ops.listen.is_some(),
+            "the configuration cannot be used: ops has certificates and no address, and without one ops would be answered where \
+             everybody is; set ops.listen, or leave all of ops out"
+        );
         Ok(orderly_ingress::Options {
             listen: self.listen,
             demo,
@@ -228,11 +234,7 @@ impl Config {
                 undecided_max: ingress.undecided_max,
             },
             tls: self.tls_files()?,
-            ops: self
-                .ops
-                .listen
-                .zip(self.ops_files()?)
-                .map(|(listen, tls)| orderly_ingress::OpsListener { listen, tls }),
+            ops: self.ops.listen.zip(ops).map(|(listen, tls)| orderly_ingress::OpsListener { listen, tls }),
             trusted_proxies: ingress
                 .trusted_proxies
                 .parse::<orderly_ingress::Proxies>()

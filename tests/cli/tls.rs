@@ -248,3 +248,17 @@ fn a_listener_for_ops_without_its_certificates_is_refused() {
     settings.push(("ORDERLY_OPS__KEY_FILE", "key.pem"));
     output(orderly(folder.path()).arg("config").envs(settings));
 }
+
+/// The auditor has a listener of its own, and reads the section without an address.
+#[test]
+fn certificates_for_ops_without_an_address_are_refused_where_it_is_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[ops]\ncertificate_file = 'certificate.pem'\nkey_file = 'key.pem'\nclient_roots_file = 'roots.pem'\n";
+    std::fs::write(folder.path().join("orderly.toml"), config).expect("written");
+    std::fs::write(folder.path().join("auth.key"), "c2VjcmV0".repeat(8)).expect("written");
+    output(orderly(folder.path()).args(["config", "--config", "orderly.toml"]));
+    let mut serve = orderly(folder.path());
+    let told =
+        complaint(serve.args(["serve", "--config", "orderly.toml"]).env("ORDERLY_AUTH__KEY_FILE", "auth.key"), 1);
+    assert!(told.contains("set ops.listen"), "{told}");
+}
