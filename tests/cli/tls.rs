@@ -255,7 +255,11 @@ fn certificates_for_ops_without_an_address_are_refused_where_it_is_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = "[ops]\ncertificate_file = 'certificate.pem'\nkey_file = 'key.pem'\nclient_roots_file = 'roots.pem'\n";
     std::fs::write(folder.path().join("orderly.toml"), config).expect("written");
-    std::fs::write(folder.path().join("auth.key"), "c2VjcmV0".repeat(8)).expect("written");
+    std::fs::write(
+        folder.path().join("auth.key"),
+        "the secret of a small hospital: 0123456789-ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    )
+    .expect("written");
     output(orderly(folder.path()).args(["config", "--config", "orderly.toml"]));
     let mut serve = orderly(folder.path());
     let told =
