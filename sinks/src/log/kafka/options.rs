@@ -132,8 +132,9 @@ impl Default for Options {
             linger: Duration::from_millis(1),
             delivery_timeout: Duration::from_secs(5 * 60),
             request_timeout: Duration::from_secs(10),
-            // The shortest that brokers allow by default.
-            session_timeout: Duration::from_secs(6),
+            // A broker that comes back, or its successor, is mostly there by then. Members that have given it up meanwhile come as
+            // new ones, and wait as long again for those that they were.
+            session_timeout: Duration::from_secs(9),
             revoke_timeout: Duration::from_secs(60),
             read_ahead_bytes_max: 64 * 1024 * 1024,
             properties: Vec::new(),
