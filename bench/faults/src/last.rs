@@ -30,7 +30,8 @@ impl Cluster {
             node.signal(Signal::SIGSTOP)?;
         }
         probe.all_accepted().await?;
-        let before = self.decided()?;
+        let until = self.decided_until()?;
+        let before = self.decided(&until)?;
         block_in_place(|| self.servers.kafka.restart_empty(0))?;
         let since = Instant::now();
         for node in &self.pipelines {
@@ -51,7 +52,7 @@ impl Cluster {
             self.names_the_topic(&name)?;
         }
         self.refuses_to_start()?;
-        let after = self.decided()?;
+        let after = self.decided(&until)?;
         anyhow::ensure!(before == after, "what was decided has changed with the log gone: {before:?}, now {after:?}");
         block_in_place(|| self.stop())?;
         Ok(took)
@@ -76,11 +77,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// What the store holds of decisions, as sums that any change changes.
-    fn decided(&self) -> anyhow::Result<Vec<String>> {
+    /// Which rows are decided by now. More may come: an answer that a broker sent before it died waits for a pipeline that is
+    /// stopped, and is decided when that goes on.
+    fn decided_until(&self) -> anyhow::Result<String> {
+        let query = "SELECT string_agg(format('(t.partition = %s AND t.log_offset < %s)', partition, next_offset), ' OR ') \
+                     FROM partitions";
+        block_in_place(|| self.servers.postgres.ask(DATABASE, query))
+    }
+
+    /// What the store holds of these decisions, as sums that any change changes.
+    fn decided(&self, until: &str) -> anyhow::Result<Vec<String>> {
         let ask = |table: &str| {
             let query = format!(
-                "SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY t.partition, t.log_offset, t.day)) FROM {table} t"
+                "SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY t.partition, t.log_offset, t.day)) FROM {table} t \
+                 WHERE {until}"
             );
             self.servers.postgres.ask(DATABASE, &query)
         };
