@@ -30,8 +30,8 @@ impl Cluster {
             node.signal(Signal::SIGSTOP)?;
         }
         probe.all_accepted().await?;
-        let until = self.decided_until()?;
-        let before = self.decided(&until)?;
+        let rows = self.decided_until()?;
+        let before = self.decided(&rows)?;
         block_in_place(|| self.servers.kafka.restart_empty(0))?;
         let since = Instant::now();
         for node in &self.pipelines {
@@ -52,7 +52,7 @@ impl Cluster {
             self.names_the_topic(&name)?;
         }
         self.refuses_to_start()?;
-        let after = self.decided(&until)?;
+        let after = self.decided(&rows)?;
         anyhow::ensure!(before == after, "what was decided has changed with the log gone: {before:?}, now {after:?}");
         block_in_place(|| self.stop())?;
         Ok(took)
@@ -86,11 +86,11 @@ impl Cluster {
     }
 
     /// What the store holds of these decisions, as sums that any change changes.
-    fn decided(&self, until: &str) -> anyhow::Result<Vec<String>> {
+    fn decided(&self, rows: &str) -> anyhow::Result<Vec<String>> {
         let ask = |table: &str| {
             let query = format!(
                 "SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY t.partition, t.log_offset, t.day)) FROM {table} t \
-                 WHERE {until}"
+                 WHERE {rows}"
             );
             self.servers.postgres.ask(DATABASE, &query)
         };
