@@ -1,12 +1,13 @@
 //! The demo hospital: three campuses, twelve departments, sixty doctors, two weeks of sessions.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::civil::{Date, Time, Weekday, time};
 use orderly_domain::envelope::{self, Intent};
-use orderly_domain::port::{IntentLog, Store};
+use orderly_domain::port::{self, IntentLog, Store};
 use orderly_domain::session::resolve;
 use orderly_domain::{Clock, Command, Exclusivity, Session, partition_of};
 
@@ -24,6 +25,9 @@ const RELEASE_TIME: Time = time(8, 0, 0, 0);
 
 /// Sessions that are appended at once; one group commit takes them all.
 const APPENDS_MAX: usize = 64;
+
+/// The least time after which an open breaker is asked again.
+const BREAKER_PAUSE_MIN: Duration = Duration::from_millis(50);
 
 const CAMPUSES: [&str; 3] = ["east", "west", "riverside"];
 
@@ -201,7 +205,16 @@ pub(crate) async fn load(
         .map(|session| async move {
             let partition = partition_of(&session.doctor_id, log.partitions());
             let intent = Intent { requested_by: "demo".to_owned(), command: Command::OpenSession(Box::new(session)) };
-            log.append(partition, intent.command.doctor_id().as_str(), envelope::encode(&intent)).await
+            let (key, payload) = (intent.command.doctor_id().as_str(), envelope::encode(&intent));
+            loop {
+                match log.append(partition, key, payload.clone()).await {
+                    // A log that has just been started is slow at first, and recovers.
+                    Err(port::Error::BreakerOpen { retry_after, .. }) => {
+                        tokio::time::sleep(retry_after.max(BREAKER_PAUSE_MIN)).await
+                    }
+                    answer => break answer,
+                }
+            }
         })
         .buffer_unordered(APPENDS_MAX)
         .try_for_each(|_| std::future::ready(Ok(())))

@@ -67,8 +67,7 @@ impl Reader {
                 Delivery::Assigned(partitions) => {
                     self.in_flight.leave_unused();
                     drained(&self.in_flight).await;
-                    let (claims, decided) = self.takeover.assume(&partitions).await?;
-                    fences.extend(claims.iter().map(|claim| (claim.partition, claim.fence)));
+                    let (claims, decided) = self.takeover.assume(&partitions, &mut fences).await?;
                     let from: Vec<_> = claims.iter().map(|claim| (claim.partition, first_offset(claim))).collect();
                     self.log.seek(&from).await?;
                     self.takeover.recognise(&decided).await?;

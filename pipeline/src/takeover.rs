@@ -10,7 +10,7 @@ use orderly_domain::planted::{self, Bug};
 use orderly_domain::port::store::{Claim, Committed};
 use orderly_domain::port::{self, Fanout, IntentLog, Ledger, Store};
 use orderly_domain::session::{Exclusivity, Session};
-use orderly_domain::{DepartmentId, Partition, Position, Timestamp, partition_of};
+use orderly_domain::{DepartmentId, Fence, Partition, Position, Timestamp, partition_of};
 use orderly_operators::{PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers};
 
 use crate::metrics::Metrics;
@@ -37,11 +37,12 @@ pub(crate) struct Takeover {
 
 impl Takeover {
     /// Fences the partitions off from whoever had them, restores dedup, admit and the ledger, and publishes outcomes that
-    /// may have been lost between their commit and their publication. Nothing of these partitions may be in flight. Tells
-    /// also which record of each was decided last, and when the log had taken that.
+    /// may have been lost between their commit and their publication. Nothing of these partitions may be in flight. They
+    /// are added to those that are `held`. Tells also which record of each was decided last, and when the log had taken that.
     pub(crate) async fn assume(
         &self,
         partitions: &[Partition],
+        held: &mut HashMap<Partition, Fence>,
     ) -> port::Result<(Vec<Claim>, Vec<(Position, Timestamp)>)> {
         // The fence is what makes a snapshot final: after it nothing else of these partitions is committed.
         let too_early = if planted::is(Bug::RestoredInFlight) {
@@ -50,6 +51,9 @@ impl Takeover {
             None
         };
         let claims = self.retry.until_final("store claim", || self.store.claim(partitions, &self.owner)).await?;
+        held.extend(claims.iter().map(|claim| (claim.partition, claim.fence)));
+        let held = &*held;
+        self.retry.until_final("ledger", || self.ledger.hold(held)).await?;
         let mut decided = Vec::new();
         for claim in &claims {
             self.restore_tickets(claim).await?;

@@ -1,6 +1,6 @@
 //! The ledger outside of the process, as ADR 0008 tells it, around the real rules; and the one in process, which is lost with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -129,7 +129,6 @@ impl Port {
         let call = {
             let mut known = self.known();
             known.calls += 1;
-            known.outdate(&key, &asked);
             let versions = asked.iter().filter_map(|asked| {
                 let id = asked.command.session_id();
                 let seen = known.versions.get(id).filter(|seen| seen.fence == asked.fence)?;
@@ -172,25 +171,9 @@ impl Port {
     }
 }
 
-impl Known {
-    /// What was seen under an earlier takeover of a partition says nothing under a later one.
-    fn outdate(&mut self, key: &DayKey, asked: &[Asked]) {
-        self.versions.retain(|_, seen| {
-            let later = |asked: &Asked| asked.position.partition == seen.partition && asked.fence > seen.fence;
-            seen.key != *key || !asked.iter().any(later)
-        });
-    }
-}
-
 impl Day {
-    /// Decides as the ledger in process does: what an earlier takeover left and a later one did not restore is not there.
     fn decide_alone(&mut self, asked: &[Asked]) -> Vec<Admission> {
         let decide = |asked: &Asked| {
-            let id = asked.command.session_id();
-            if self.marks.get(id).is_some_and(|mark| mark.fence < asked.fence) {
-                self.rules.forget(id);
-                self.marks.remove(id);
-            }
             let admission = self.decide_one(asked);
             self.mark(asked, admission.outcome);
             admission
@@ -268,6 +251,16 @@ impl Days {
         day.calls
             .insert(call.caller, (call.number, if undoes { Vec::new() } else { positions_of(call) }, answers.clone()));
         Ok((answers, day.versions(call)))
+    }
+
+    /// What was opened outside of these takeovers is not there, unless one of them restores it.
+    fn hold(&mut self, held: &HashMap<Partition, Fence>) {
+        for day in self.0.values_mut() {
+            let outside = |_: &SessionId, mark: &mut Mark| held.get(&home(&mark.doctor)) != Some(&mark.fence);
+            for (id, _) in day.marks.extract_if(.., outside) {
+                day.rules.forget(&id);
+            }
+        }
     }
 
     fn put(&mut self, fence: Fence, snapshot: Snapshot, half: bool) -> Result<Option<(SessionId, Seen)>> {
@@ -381,6 +374,15 @@ impl orderly_domain::port::Ledger for Port {
             undo: None,
         });
         self.call(asked.collect(), "ledger apply").await
+    }
+
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> Result<()> {
+        if let Some(own) = &self.own {
+            own.lock().unwrap_or_else(PoisonError::into_inner).hold(held);
+            return Ok(());
+        }
+        self.known().versions.retain(|_, seen| held.get(&seen.partition) == Some(&seen.fence));
+        Ok(())
     }
 
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The ledger: the fast copy of remaining inventory and of who holds what. It can be rebuilt from the store at any time.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::Result;
@@ -9,7 +11,7 @@ use crate::command::Command;
 use crate::decision::Decision;
 use crate::id::SessionId;
 use crate::inventory::{Admission, Snapshot};
-use crate::position::{Fence, Position};
+use crate::position::{Fence, Partition, Position};
 
 /// A command, with its place in the log.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// does not know, or not newly enough, what was restored into it or applied to it; nothing was applied then to the
     /// session in question. `Fenced` when a session was restored under a later takeover.
     async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>>;
+
+    /// Tells which partitions are decided here from now on, each under its newest takeover. What was opened or seen in others,
+    /// or under an earlier takeover, holds no more: what was not committed is restored by nobody. Nothing of a partition whose
+    /// takeover is new may be in flight.
+    ///
+    /// # Errors
+    /// When the ledger cannot take it.
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> Result<()>;
 
     /// Replaces what is known of these sessions, each under the takeover of its partition: from then on they are changed
     /// under that one alone. Nothing about them may be in flight.

@@ -1,5 +1,6 @@
 //! Short names for commands, and a ledger that counts what it is asked.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +10,8 @@ use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::Result;
 use orderly_domain::port::ledger::{Ledger, Request};
 use orderly_domain::{
-    Book, Cancel, Command, Decision, Exclusivity, Fence, Position, Session, SessionId, SessionRef, Timestamp, ticket,
+    Book, Cancel, Command, Decision, Exclusivity, Fence, Partition, Position, Session, SessionId, SessionRef,
+    Timestamp, ticket,
 };
 use orderly_operators::Draft;
 
@@ -86,6 +88,9 @@ impl Ledger for Counted {
     async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>> {
         self.asked.fetch_add(requests.len(), Ordering::SeqCst);
         self.ledger.apply(requests).await
+    }
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> Result<()> {
+        self.ledger.hold(held).await
     }
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
         self.ledger.restore(snapshots).await

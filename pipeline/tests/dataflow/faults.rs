@@ -1,5 +1,6 @@
 //! What fails stops or waits; it never skips.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::ledger::{Ledger, Request};
 use orderly_domain::port::{self, Error, Store as _};
-use orderly_domain::{Decision, Fence, Outcome, Reason, SessionId, Timestamp};
+use orderly_domain::{Decision, Fence, Outcome, Partition, Reason, SessionId, Timestamp};
 use orderly_pipeline::{Options, Pipeline, same_log};
 use orderly_sinks::ledger::memory::Ledger as Memory;
 use tokio::sync::Semaphore;
@@ -184,6 +185,9 @@ impl Ledger for Forgetful {
             return Err(Error::Lost("the test's ledger forgot everything".into()));
         }
         self.knows().apply(requests).await
+    }
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> port::Result<()> {
+        self.knows().hold(held).await
     }
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> port::Result<()> {
         self.knows().restore(snapshots).await

@@ -1,5 +1,6 @@
 //! A breaker before the ledger's decisions. Restoring it goes past the breaker: that is what makes it well again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::ledger::Request;
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Result};
-use orderly_domain::{Decision, Fence, SessionId, Timestamp};
+use orderly_domain::{Decision, Fence, Partition, SessionId, Timestamp};
 
 pub(super) struct Ledger {
     ledger: Arc<dyn port::Ledger>,
@@ -25,6 +26,10 @@ impl Ledger {
 impl port::Ledger for Ledger {
     async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>> {
         self.breaker.guard(Caller::Worker, self.ledger.apply(requests)).await
+    }
+
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> Result<()> {
+        self.ledger.hold(held).await
     }
 
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The ledger in process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -21,8 +21,6 @@ struct Days {
     days: BTreeMap<Date, FxHashMap<DepartmentId, DepartmentDay>>,
     /// Sessions that were opened here and not restored since: whether their opening was ever committed is not known.
     openings: FxHashMap<SessionId, Opening>,
-    /// The newest takeover of each partition under which something was asked.
-    takeovers: FxHashMap<Partition, Fence>,
 }
 
 struct Opening {
@@ -45,7 +43,6 @@ impl Ledger {
 
 impl Days {
     fn apply(&mut self, request: &Request<'_>) -> Admission {
-        self.outdate(request.position.partition, request.fence);
         let admission = self.decide(request);
         if let (Command::OpenSession(session), Outcome::Applied) = (request.command, admission.outcome) {
             let (partition, fence) = (request.position.partition, request.fence);
@@ -55,16 +52,11 @@ impl Days {
         admission
     }
 
-    /// Forgets what an earlier takeover of a partition opened and a later one did not restore: it was never committed.
-    fn outdate(&mut self, partition: Partition, fence: Fence) {
-        let newest = self.takeovers.entry(partition).or_insert(fence);
-        if *newest >= fence {
-            return;
-        }
-        *newest = fence;
-        let is_old = |_: &SessionId, opening: &mut Opening| opening.partition == partition && opening.fence < fence;
-        let old: Vec<_> = self.openings.extract_if(is_old).collect();
-        for (id, opening) in old {
+    /// Forgets what was opened outside of these takeovers and restored by none: it was never committed.
+    fn hold(&mut self, held: &HashMap<Partition, Fence>) {
+        let is_outside = |_: &SessionId, opening: &mut Opening| held.get(&opening.partition) != Some(&opening.fence);
+        let outside: Vec<_> = self.openings.extract_if(is_outside).collect();
+        for (id, opening) in outside {
             self.change(&opening.session, |day| day.forget(&id));
         }
     }
@@ -115,6 +107,11 @@ impl orderly_domain::port::Ledger for Ledger {
     async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>> {
         let mut days = self.days()?;
         Ok(requests.iter().map(|request| days.apply(request)).collect())
+    }
+
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> Result<()> {
+        self.days()?.hold(held);
+        Ok(())
     }
 
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Breakers around adapters: what they guard, count and tell. That guarded adapters do what their ports ask for is shown by
 //! the ports' suites.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use orderly_domain::clock::{Clock, Manual, Steady, Timestamp};
 use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::ledger::Request;
 use orderly_domain::port::{Error, Ledger, Result};
-use orderly_domain::{Decision, Fence, SessionId};
+use orderly_domain::{Decision, Fence, Partition, SessionId};
 use orderly_sinks::guarded::Guards;
 use prometheus::{Registry, TextEncoder};
 
@@ -35,6 +36,9 @@ impl Ledger for Guarded {
     async fn apply(&self, requests: &[Request<'_>]) -> Result<Vec<Admission>> {
         self.0.apply(requests).await
     }
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> Result<()> {
+        self.0.hold(held).await
+    }
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
         self.0.restore(snapshots).await
     }
@@ -57,6 +61,9 @@ impl Ledger for Away {
     async fn apply(&self, _: &[Request<'_>]) -> Result<Vec<Admission>> {
         let away = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |calls| calls.checked_sub(1)).is_ok();
         if away { Err(Error::MayHaveHappened("connection reset".into())) } else { Ok(Vec::new()) }
+    }
+    async fn hold(&self, _: &HashMap<Partition, Fence>) -> Result<()> {
+        Ok(())
     }
     async fn restore(&self, _: Vec<(Fence, Snapshot)>) -> Result<()> {
         Ok(())

@@ -320,15 +320,22 @@ async fn ask_under(ledger: &impl Ledger, fence: Fence, command: &Command, logged
 }
 
 /// A session that was opened and whose opening was never committed is restored by no takeover, and is not there for it.
+/// All partitions are taken over.
+async fn hold(ledger: &impl Ledger, fence: Fence) {
+    ledger.hold(&(0..64).map(|partition| (partition, fence)).collect()).await.expect("it can be held");
+}
+
 pub(crate) async fn forgets_what_an_earlier_takeover_opened(ledger: &impl Ledger) {
     assert_eq!(ask(ledger, &open(0, 3), RELEASE).await, Outcome::Applied);
     assert_eq!(ask(ledger, &book(1, 1, 0), RELEASE).await, Outcome::Booked { number: 1 });
     let later = FENCE + 1;
+    hold(ledger, later).await;
     assert_eq!(ask_under(ledger, later, &book(1, 1, 0), RELEASE).await, Outcome::Rejected(Reason::UnknownSession));
     assert_eq!(ask_under(ledger, later, &open(0, 3), RELEASE).await, Outcome::Applied);
     assert_eq!(ask_under(ledger, later, &book(2, 2, 0), RELEASE).await, Outcome::Booked { number: 1 });
     // What was restored stays, though another takeover opened it.
     let snapshot = Snapshot { session: session(0, 3, Exclusivity::DepartmentDay), closed: false, holdings: Vec::new() };
+    hold(ledger, later + 1).await;
     ledger.restore(vec![(later + 1, snapshot)]).await.expect("it can be restored");
     assert_eq!(ask_under(ledger, later + 1, &book(3, 3, 0), RELEASE).await, Outcome::Booked { number: 1 });
 }

@@ -1,6 +1,8 @@
 //! What this process knows of the sessions in Redis: under which takeover it restored or opened them, and how often they
 //! have changed since. It tells a session that is not there from one that was lost.
 
+use std::collections::HashMap;
+
 use orderly_domain::inventory::is_past;
 use orderly_domain::{DoctorId, Fence, Partition, SessionId, Timestamp};
 use rustc_hash::FxHashMap;
@@ -26,8 +28,6 @@ struct KnownDay {
     sessions: FxHashMap<Key, Seen>,
     /// The last call about the day that was answered.
     last_call: u64,
-    /// The newest takeover of each partition under which the day was asked for.
-    takeovers: FxHashMap<Partition, Fence>,
 }
 
 impl Known {
@@ -64,26 +64,13 @@ impl Known {
         }
     }
 
-    /// What was seen under an earlier takeover of a partition says nothing under a later one: it may never have been
-    /// committed, and so not be restored. `partition_of` tells the partition of a doctor.
-    pub(super) fn outdate(
-        &mut self,
-        day: &Day,
-        partition: Partition,
-        fence: Fence,
-        partition_of: impl Fn(&DoctorId) -> Partition,
-    ) {
-        if let Some(known) = self.0.get_mut(day) {
-            let newest = known.takeovers.entry(partition).or_insert(0);
-            if *newest >= fence {
-                return;
-            }
-            *newest = fence;
-            known.sessions.retain(|(_, doctor), seen| seen.fence >= fence || partition_of(doctor) != partition);
-            if known.sessions.is_empty() {
-                self.0.remove(day);
-            }
-        }
+    /// Only what was seen in the partitions that are held, and under these takeovers of them, says anything: what was not
+    /// committed is restored by nobody. `partition_of` tells the partition of a doctor.
+    pub(super) fn hold(&mut self, held: &HashMap<Partition, Fence>, partition_of: impl Fn(&DoctorId) -> Partition) {
+        self.0.retain(|_, day| {
+            day.sessions.retain(|(_, doctor), seen| held.get(&partition_of(doctor)) == Some(&seen.fence));
+            !day.sessions.is_empty()
+        });
     }
 
     pub(super) fn prune(&mut self, logged_at: Timestamp) {
@@ -110,14 +97,16 @@ mod tests {
         let (ours, others) = (key("a", "li"), key("b", "wang"));
         let mut known = Known::default();
         known.see(&day, &ours, Seen { fence: 1, version: 3 }, 7);
-        known.outdate(&day, 1, 1, partition_of);
+        known.hold(&HashMap::from([(0, 5), (1, 1)]), partition_of);
         assert_eq!(known.last_call(&day), 7, "the same takeover");
-        known.outdate(&day, 1, 2, partition_of);
+        known.hold(&HashMap::from([(0, 5), (1, 2)]), partition_of);
         assert_eq!((known.get(&day, &ours), known.last_call(&day)), (None, 0));
         known.see(&day, &ours, Seen { fence: 2, version: 1 }, 8);
-        known.see(&day, &others, Seen { fence: 1, version: 1 }, 9);
-        known.outdate(&day, 1, 3, partition_of);
+        known.see(&day, &others, Seen { fence: 5, version: 1 }, 9);
+        known.hold(&HashMap::from([(0, 5), (1, 3)]), partition_of);
         assert_eq!((known.get(&day, &ours), known.last_call(&day)), (None, 9), "another partition's stay");
         assert!(known.get(&day, &others).is_some());
+        known.hold(&HashMap::from([(1, 3)]), partition_of);
+        assert_eq!((known.len(), known.last_call(&day)), (0, 0), "it is another node's now");
     }
 }

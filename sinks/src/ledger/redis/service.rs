@@ -1,6 +1,6 @@
 //! The ledger's handle.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use orderly_domain::personal::Pseudonyms;
 use orderly_domain::port::ledger::Request;
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Error, Result};
-use orderly_domain::{Command, Fence, Position, SessionId, Timestamp, partition_of};
+use orderly_domain::{Command, Fence, Partition, Position, SessionId, Timestamp, partition_of};
 use orderly_lua::{APPLY, RESTORE, Script};
 use prometheus::Registry;
 use redis::Value;
@@ -139,12 +139,6 @@ impl Ledger {
     }
 
     async fn do_some(&self, day: &Day, steps: &[Step<'_>], number: u64, repeats: u64) -> Result<Vec<Admission>> {
-        let takeovers: HashSet<_> = steps.iter().map(|step| (step.position.partition, step.fence)).collect();
-        self.learn(|known| {
-            for (partition, fence) in takeovers {
-                known.outdate(day, partition, fence, |doctor| partition_of(doctor, self.log_partitions));
-            }
-        });
         let call = Call::new(&self.caller, number, repeats, day, steps, &self.known(), &self.pseudonyms)?;
         self.metrics.call_commands.observe(f64::from(u32::try_from(steps.len()).unwrap_or(u32::MAX)));
         let (versions, answers) = match self.call(&APPLY, day, number, &call.args).await? {
@@ -299,6 +293,11 @@ impl port::Ledger for Ledger {
             }
         }
         Ok(admissions)
+    }
+
+    async fn hold(&self, held: &HashMap<Partition, Fence>) -> Result<()> {
+        self.learn(|known| known.hold(held, |doctor| partition_of(doctor, self.log_partitions)));
+        Ok(())
     }
 
     async fn restore(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {

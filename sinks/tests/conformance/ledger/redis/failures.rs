@@ -50,6 +50,21 @@ async fn says_that_it_was_flushed() {
     is_lost_until_restored(&ledger).await;
 }
 
+/// What was never committed is restored by nobody: it must not be missed for ever.
+#[tokio::test]
+async fn does_not_miss_what_no_takeover_restored() {
+    let redis = own(Server::default());
+    let ledger = open(options(vec![redis.server.url()])).await;
+    for number in [0, 1] {
+        assert_eq!(ask_under(&ledger, 1, &super::super::open(number, 2)).await.unwrap(), Outcome::Applied);
+    }
+    redis.server.ask("FLUSHALL").unwrap();
+    is_lost(&ask_under(&ledger, 1, &book(1, 1, 0)).await);
+    hold(&ledger, 2).await;
+    let unknown = Outcome::Rejected(Reason::UnknownSession);
+    assert_eq!(ask_under(&ledger, 2, &book(1, 1, 0)).await.unwrap(), unknown);
+}
+
 #[tokio::test]
 async fn says_that_an_old_copy_came_back() {
     let mut redis = own(Server::default());
