@@ -44,8 +44,7 @@ down: ## stop them; their data stay
 web: ## build the pages, for the next build of the program to hold (when their sources have changed)
 	@ingress/web/build.sh
 
-screenshots: web ## take pictures of the main pages for docs/img
-	cargo build --release --bins -p orderly
+screenshots: build ## take pictures of the main pages for docs/img
 	@ingress/web/build.sh screenshots
 
 build: web ## build everything in release mode
@@ -71,8 +70,8 @@ lint: ## format, clippy, documentation, links, shell scripts, licences; a warnin
 fmt: ## format the code
 	cargo fmt --all
 
-check: ## verify every invariant of a data folder (DATA=.dev/run)
-	cargo run --release -q -p orderly -- check --data $(DATA)
+check: build ## verify every invariant of a data folder (DATA=.dev/run)
+	@"$${CARGO_TARGET_DIR:-target}/release/orderly" check --data $(DATA)
 
 replay: ## decide 66,964 real bookings and verify every invariant (PROFILE=distributed: and compare with the embedded one)
 	@$(if $(filter distributed,$(PROFILE)),bench/replay-distributed.sh,bench/replay.sh)
@@ -110,8 +109,7 @@ bench-limits: build ## every path beside what the machine can do, as ratios from
 bench-micro: ## time the small steps that every booking takes, with criterion
 	cargo bench -p orderly-bench
 
-bench-instructions: ## count their instructions and compare with bench/instructions.json (UPDATE=1 writes it)
-	cargo build --release --bins -p orderly -p orderly-bench
+bench-instructions: build ## count their instructions and compare with bench/instructions.json (UPDATE=1 writes it)
 	@bash -c 'source bench/install.sh; need valgrind valgrind'
 	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" micro $(if $(UPDATE),--update)
 

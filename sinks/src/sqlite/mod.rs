@@ -27,11 +27,12 @@ pub(crate) use writer::Writer;
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// SQLite's page size, in bytes.
-const PAGE_BYTES: u64 = 4_096;
+/// How large the pages of a new file are, where what is written lies side by side.
+pub(crate) const PAGE_BYTES: u64 = 4_096;
 
-/// Pages that the write-ahead log collects before its writer lends a hand in copying them into the file, so that it can begin
-/// anew: 128 MiB.
-const LOG_PAGES_MAX: i64 = 32_768;
+/// Bytes that the write-ahead log collects before its writer lends a hand in copying them into the file, so that it can begin
+/// anew.
+const LOG_BYTES_MAX: u64 = 128 << 20;
 
 /// The size to which a write-ahead log that grew larger is cut, in bytes.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
@@ -90,16 +91,18 @@ impl Disk {
     }
 }
 
-/// Opens a file for its writer, and creates it when it is missing.
+/// Opens a file for its writer, and creates it with pages of that size when it is missing.
 pub(crate) fn open_for_writing(
     file: &Path,
     durability: Durability,
+    page_bytes: u64,
     cache_bytes: usize,
     size_max_bytes: Option<u64>,
 ) -> port::Result<Connection> {
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open(file)?;
         connection.busy_timeout(BUSY_WAIT)?;
+        connection.pragma_update(None, "page_size", i64::try_from(page_bytes).unwrap_or(i64::MAX))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         let synchronous = match durability {
             Durability::EveryCommit => "FULL",
@@ -107,11 +110,13 @@ pub(crate) fn open_for_writing(
         };
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "cache_size", -i64::try_from(cache_bytes / 1_024).unwrap_or(i64::MAX))?;
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
+        // A file that is there keeps the pages that it was made with.
+        let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let pages = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX) / page_bytes.max(1);
+        connection.pragma_update(None, "wal_autocheckpoint", pages(LOG_BYTES_MAX))?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         if let Some(bytes) = size_max_bytes {
-            let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX).max(1);
-            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+            connection.pragma_update_and_check(None, "max_page_count", pages(bytes).max(1), |_| Ok(()))?;
         }
         keep_plans(&connection)?;
         Ok(connection)

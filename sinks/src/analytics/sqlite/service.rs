@@ -34,13 +34,18 @@ impl Analytics {
     /// When the file cannot be written, or is of a newer version than this program.
     pub fn open(folder: &Path, options: Options, registry: &Registry) -> Result<Self> {
         let file = folder.join(FILE);
-        let mut connection =
-            sqlite::open_for_writing(&file, Durability::Checkpoints, options.cache_bytes, options.size_max_bytes)?;
+        let mut connection = sqlite::open_for_writing(
+            &file,
+            Durability::Checkpoints,
+            sqlite::PAGE_BYTES,
+            options.cache_bytes,
+            options.size_max_bytes,
+        )?;
         sqlite::migrate(&mut connection, MIGRATIONS)?;
         let metrics = Metrics::register(registry)?;
         let appends = Appends { connection, metrics: metrics.clone(), skipped: FxHashMap::default() };
         let writer = Writer::start("analytics-writer", appends, options.queue_max, metrics.queue_calls.clone())?;
-        let checkpointer = Some(Checkpointer::start(&file)?);
+        let checkpointer = Some(Checkpointer::start(&file, Durability::Checkpoints)?);
         let readers = Readers::new(&file, options.readers);
         Ok(Self { writer: Some(writer), readers, _checkpointer: checkpointer, metrics })
     }

@@ -42,14 +42,19 @@ impl Audit {
             let name = file.display();
             port::Error::DidNotHappen(format!("cannot write {name}: {error}; check the data folder and its disk"))
         })?;
-        let mut connection =
-            sqlite::open_for_writing(&file, Durability::EveryCommit, options.cache_bytes, options.size_max_bytes)?;
+        let mut connection = sqlite::open_for_writing(
+            &file,
+            Durability::EveryCommit,
+            sqlite::PAGE_BYTES,
+            options.cache_bytes,
+            options.size_max_bytes,
+        )?;
         sqlite::migrate(&mut connection, MIGRATIONS)?;
         let doubt = Doubt::new(rows::extent(&connection).map_err(Failure::from)?.head);
         let waiting = IntGauge::new("audit_calls", "Not shown: the trail's own queue is.");
         let waiting = waiting.map_err(|error| port::Error::DidNotHappen(format!("metrics: {error}")))?;
         let writer = Some(Writer::start("audit-writer", connection, options.queue_max, waiting)?);
-        let checkpointer = Some(Checkpointer::start(&file)?);
+        let checkpointer = Some(Checkpointer::start(&file, Durability::EveryCommit)?);
         let readers = Readers::new(&file, options.readers);
         Ok(Self { writer, readers, _checkpointer: checkpointer, algorithm: options.algorithm, doubt })
     }

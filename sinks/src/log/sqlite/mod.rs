@@ -28,7 +28,7 @@ use prometheus::Registry;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::sqlite::Checkpointer;
+use crate::sqlite::{Checkpointer, Durability};
 pub use import::Import;
 use measures::Measures;
 pub use options::Options;
@@ -88,7 +88,7 @@ impl Log {
         let service = Service {
             tail: Arc::clone(&tail),
             connection,
-            _checkpointer: Checkpointer::start(&database)?,
+            _checkpointer: Checkpointer::start(&database, Durability::EveryCommit)?,
             _lock: lock,
             database: database.clone(),
             requests: queue,

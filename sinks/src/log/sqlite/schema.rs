@@ -47,7 +47,8 @@ pub(super) fn from_sql(offset: i64) -> Result<Offset> {
 
 /// Opens the database for its one writer; creates it when it is missing.
 pub(super) fn open_writable(path: &Path, partitions: u16, size_max_bytes: Option<u64>) -> Result<Connection> {
-    let mut connection = sqlite::open_for_writing(path, Durability::EveryCommit, CACHE_BYTES, size_max_bytes)?;
+    let mut connection =
+        sqlite::open_for_writing(path, Durability::EveryCommit, sqlite::PAGE_BYTES, CACHE_BYTES, size_max_bytes)?;
     sqlite::migrate(&mut connection, &MIGRATIONS)?;
     if count_partitions(&connection)? == 0 {
         create_partitions(&mut connection, partitions)?;

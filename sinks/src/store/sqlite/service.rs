@@ -39,6 +39,10 @@ pub struct Store {
     metrics: Metrics,
 }
 
+/// Smaller than where rows follow one another: a booking changes a row here and there in each index, and every page that it
+/// touches is written whole.
+const PAGE_BYTES: u64 = 1_024;
+
 impl Store {
     /// Opens the store in a data folder, creates or migrates its file, and starts its writer. Metrics are registered on
     /// `registry`.
@@ -48,14 +52,19 @@ impl Store {
     pub fn open(folder: &Path, options: Options, registry: &Registry) -> Result<Self> {
         let file = folder.join(FILE);
         let metrics = Metrics::new().map_err(metrics::unregistered)?;
-        let mut connection =
-            sqlite::open_for_writing(&file, Durability::Checkpoints, options.cache_bytes, options.size_max_bytes)?;
+        let mut connection = sqlite::open_for_writing(
+            &file,
+            Durability::Checkpoints,
+            PAGE_BYTES,
+            options.cache_bytes,
+            options.size_max_bytes,
+        )?;
         sqlite::migrate(&mut connection, MIGRATIONS)?;
         metrics.register(registry).map_err(metrics::unregistered)?;
         let writes =
             Writes { connection, sessions: Sessions::new(options.sessions_cached_max), metrics: metrics.clone() };
         let writer = Writer::start("store-writer", writes, options.queue_max, metrics.queue_calls.clone())?;
-        let checkpointer = Some(Checkpointer::start(&file)?);
+        let checkpointer = Some(Checkpointer::start(&file, Durability::Checkpoints)?);
         let readers = Readers::new(&file, options.readers);
         Ok(Self::new(&file, Some(writer), readers, checkpointer, metrics))
     }
