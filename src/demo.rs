@@ -210,7 +210,7 @@ pub(crate) async fn load(
                 match log.append(partition, key, payload.clone()).await {
                     // A log that has just been started is slow at first, and recovers.
                     Err(port::Error::BreakerOpen { retry_after, .. }) => {
-                        tokio::time::sleep(retry_after.max(BREAKER_PAUSE_MIN)).await
+                        tokio::time::sleep(retry_after.max(BREAKER_PAUSE_MIN)).await;
                     }
                     answer => break answer,
                 }
