@@ -26,8 +26,7 @@ pub(crate) use writer::Writer;
 /// How long a statement waits for another process, such as a shell, that holds the file's lock.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// SQLite's page size, in bytes.
-/// How large the pages of a new file are, where what is written lies side by side.
+/// How large the pages of a new file are, in bytes, where what is written lies side by side: SQLite's own choice.
 pub(crate) const PAGE_BYTES: u64 = 4_096;
 
 /// Bytes that the write-ahead log collects before its writer lends a hand in copying them into the file, so that it can begin

@@ -319,12 +319,12 @@ async fn ask_under(ledger: &impl Ledger, fence: Fence, command: &Command, logged
     ledger.apply(&[request]).await.expect("it can be asked")[0].outcome
 }
 
-/// A session that was opened and whose opening was never committed is restored by no takeover, and is not there for it.
 /// All partitions are taken over.
 async fn hold(ledger: &impl Ledger, fence: Fence) {
     ledger.hold(&(0..64).map(|partition| (partition, fence)).collect()).await.expect("it can be held");
 }
 
+/// A session that was opened and whose opening was never committed is restored by no takeover, and is not there for it.
 pub(crate) async fn forgets_what_an_earlier_takeover_opened(ledger: &impl Ledger) {
     assert_eq!(ask(ledger, &open(0, 3), RELEASE).await, Outcome::Applied);
     assert_eq!(ask(ledger, &book(1, 1, 0), RELEASE).await, Outcome::Booked { number: 1 });

@@ -39,7 +39,7 @@ pub struct Store {
     metrics: Metrics,
 }
 
-/// Smaller than where rows follow one another: a booking changes a row here and there in each index, and every page that it
+/// How large the pages of a new file are, in bytes. Smaller than where rows follow one another: a booking changes a row here and there in each index, and every page that it
 /// touches is written whole.
 const PAGE_BYTES: u64 = 1_024;
 
