@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// After so many intervals what is committed is copied.
 const COPIED_EVERY: u32 = 20;
 
-/// A thread that copies, until this is dropped.
+/// A thread that syncs and copies, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     /// Closed when the thread is to end.
