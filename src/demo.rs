@@ -1,6 +1,7 @@
 //! The demo hospital: three campuses, twelve departments, sixty doctors, two weeks of sessions.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -201,6 +202,7 @@ pub(crate) async fn load(
     let mut missing = sessions(today, exclusivity)?;
     missing.retain(|session| !known.contains(&session.session_id));
     let opened = missing.len();
+    let told = &AtomicBool::new(false);
     futures::stream::iter(missing)
         .map(|session| async move {
             let partition = partition_of(&session.doctor_id, log.partitions());
@@ -209,7 +211,10 @@ pub(crate) async fn load(
             loop {
                 match log.append(partition, key, payload.clone()).await {
                     // A log that has just been started is slow at first, and recovers.
-                    Err(port::Error::BreakerOpen { retry_after, .. }) => {
+                    Err(error @ port::Error::BreakerOpen { retry_after, .. }) => {
+                        if !told.swap(true, Ordering::Relaxed) {
+                            tracing::warn!(%error, "the demo's sessions wait for the log");
+                        }
                         tokio::time::sleep(retry_after.max(BREAKER_PAUSE_MIN)).await;
                     }
                     answer => break answer,

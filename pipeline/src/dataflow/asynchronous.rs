@@ -181,9 +181,9 @@ where
                 spawn(&tasks, async move {
                     let outs = tokio::select! {
                         biased;
-                        outs = metrics.time_async(records.len(), operator.process_batch(records)) => outs,
-                        // Its answer would not be used any more.
+                        // Its answer would not be used any more, and a task that begins late would ask under an old fence.
                         _ = failure.wait() => return,
+                        outs = metrics.time_async(records.len(), operator.process_batch(records)) => outs,
                     };
                     if let Some(done) = &mut completion.done {
                         done.outs = Some(outs);

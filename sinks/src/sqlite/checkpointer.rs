@@ -7,19 +7,19 @@
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orderly_domain::port;
 use rusqlite::Connection;
 
 use super::{BUSY_WAIT, Disk, Durability, error};
 
-/// How long what is committed waits to be written to the disk, where its commit did not wait for that. Where nothing was
-/// committed, nothing is done.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// How long what is committed waits to be copied.
+const COPIED_EVERY: Duration = Duration::from_secs(1);
 
-/// After so many intervals what is committed is copied.
-const COPIED_EVERY: u32 = 20;
+/// How long it waits to be written to the disk, where its commit did not wait for that. Where nothing was committed, nothing
+/// is done.
+const SYNCED_EVERY: Duration = Duration::from_millis(50);
 
 /// A thread that syncs and copies, until this is dropped.
 #[derive(Debug)]
@@ -40,28 +40,20 @@ impl Checkpointer {
             Ok(connection)
         };
         let connection = open().map_err(|error| error::unopened(file, &error))?;
-        let disk = match durability {
+        let mut syncing = match durability {
             Durability::EveryCommit => None,
-            Durability::Checkpoints => Some(Disk::of(file)),
+            Durability::Checkpoints => Some(Syncing { disk: Disk::of(file), synced: None, failing: false }),
         };
         let (stop, stopped) = mpsc::channel();
         let work = move || {
-            let mut synced = None;
-            for interval in 1_u32.. {
-                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
-                    return;
+            let interval = if syncing.is_some() { SYNCED_EVERY } else { COPIED_EVERY };
+            let mut copied_at = Instant::now();
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                if let Some(syncing) = &mut syncing {
+                    syncing.sync(&connection);
                 }
-                if let Some(disk) = &disk {
-                    // It changes with every commit of another connection.
-                    let version = connection.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).ok();
-                    if version.is_none() || version != synced {
-                        match disk.sync() {
-                            Ok(()) => synced = version,
-                            Err(error) => tracing::error!(%error, "a file's newest changes are not on the disk"),
-                        }
-                    }
-                }
-                if interval.is_multiple_of(COPIED_EVERY) {
+                if copied_at.elapsed() >= COPIED_EVERY {
+                    copied_at = Instant::now();
                     // It waits for nobody. What it cannot copy is copied later, here or by the writer, who tells what is wrong.
                     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
                         tracing::debug!(%error, "a write-ahead log could not be copied into its file");
@@ -74,6 +66,33 @@ impl Checkpointer {
             .spawn(work)
             .map_err(|error| port::Error::DidNotHappen(format!("cannot start the checkpointer's thread: {error}")))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+/// What brings commits to the disk that did not wait for it.
+struct Syncing {
+    disk: Disk,
+    /// The version of the file that is on the disk.
+    synced: Option<i64>,
+    /// Told once, not twenty times a second.
+    failing: bool,
+}
+
+impl Syncing {
+    fn sync(&mut self, connection: &Connection) {
+        // It changes with every commit of another connection.
+        let version = connection.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).ok();
+        if version.is_some() && version == self.synced {
+            return;
+        }
+        match self.disk.sync() {
+            Ok(()) => (self.synced, self.failing) = (version, false),
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, "a file's newest changes are not on the disk; it is tried again");
+                }
+            }
+        }
     }
 }
 

@@ -24,6 +24,10 @@ use crate::store::metrics::{self, Metrics};
 /// How long records that were decided before a correction was undone in the ledger may be on their way.
 const CORRECTION_MAX: Duration = Duration::from_secs(10);
 
+/// How large the pages of a new file are, in bytes. Smaller than where rows follow one another: a booking changes a row here
+/// and there in each index, and every page that it touches is written whole.
+const PAGE_BYTES: u64 = 1_024;
+
 /// The store in one SQLite file. Commits of decisions do not wait for the disk: the intent log has waited, and after a loss
 /// of power the same decisions follow from it again. All other writes wait.
 #[derive(Debug)]
@@ -38,10 +42,6 @@ pub struct Store {
     _checkpointer: Option<Checkpointer>,
     metrics: Metrics,
 }
-
-/// How large the pages of a new file are, in bytes. Smaller than where rows follow one another: a booking changes a row here and there in each index, and every page that it
-/// touches is written whole.
-const PAGE_BYTES: u64 = 1_024;
 
 impl Store {
     /// Opens the store in a data folder, creates or migrates its file, and starts its writer. Metrics are registered on
