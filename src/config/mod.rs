@@ -37,6 +37,9 @@ const AUDIT_DAYS_MIN: u64 = orderly_domain::audit::RETENTION_MIN.as_secs() / 86_
 /// The least that `ingress.header_bytes_max` can be: what the HTTP parser needs.
 const HEADER_BYTES_MIN: usize = 8_192;
 
+/// The most that `ingress.policy_interval_ms` can be: a policy is in force on every node within a second, which is two looks.
+const POLICY_INTERVAL_MS_MAX: u64 = 500;
+
 /// Reads the configuration from the environment, the file if there is one, and the defaults.
 ///
 /// # Errors
@@ -82,6 +85,12 @@ fn validate(config: &Config) -> anyhow::Result<()> {
         config.ingress.header_bytes_max >= HEADER_BYTES_MIN,
         "the configuration cannot be used: `ingress.header_bytes_max` is {}; set at least {HEADER_BYTES_MIN}",
         config.ingress.header_bytes_max
+    );
+    let interval_ms = config.ingress.policy_interval_ms;
+    ensure!(
+        interval_ms <= POLICY_INTERVAL_MS_MAX,
+        "the configuration cannot be used: `ingress.policy_interval_ms` is {interval_ms}; set at most {POLICY_INTERVAL_MS_MAX}, \
+         so that a policy is in force on every node within a second"
     );
     let share = config.breakers.failed_share_max;
     ensure!(

@@ -439,7 +439,8 @@ pub(crate) struct Ingress {
     /// Milliseconds after which a silent stream sends a comment, so that proxies keep it.
     #[config(default = 15_000, env = "ORDERLY_INGRESS__HEARTBEAT_INTERVAL_MS")]
     pub heartbeat_interval_ms: u64,
-    /// Milliseconds between two looks for a policy that another node set.
+    /// Milliseconds between two looks for a policy that another node set; at most 500, so that one is in force everywhere
+    /// within a second.
     #[config(default = 500, env = "ORDERLY_INGRESS__POLICY_INTERVAL_MS")]
     pub policy_interval_ms: u64,
     /// Milliseconds that a stop waits for requests that are under way.

@@ -37,6 +37,7 @@ fn a_value_that_cannot_be_used_is_named() {
         ("ORDERLY_LOG__PARTITIONS", "many", "ORDERLY_LOG__PARTITIONS"),
         ("ORDERLY_PIPELINE__WORKERS", "0", "`pipeline.workers` is 0; set at least 1"),
         ("ORDERLY_INGRESS__HEADER_BYTES_MAX", "10", "set at least 8192"),
+        ("ORDERLY_INGRESS__POLICY_INTERVAL_MS", "501", "set at most 500, so that a policy is in force on every node"),
         ("ORDERLY_AUDIT__RETENTION_DAYS", "179", "set 0 (for ever) or at least 180"),
         ("ORDERLY_STORE__RETENTION_DAYS", "6", "set 0 (for ever) or at least 7"),
     ] {

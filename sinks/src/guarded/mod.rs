@@ -1,7 +1,8 @@
 //! Breakers around adapters: each port is implemented by a decorator that asks the breaker of its dependency first.
 //!
 //! Left out are calls that are long by nature or made once: takeovers, pruning, opening readers. They wait for a dependency
-//! by themselves, and say nothing about how fast it answers patients.
+//! by themselves, and say nothing about how fast it answers patients. So are progress and policies: they are needed when a
+//! dependency is not well.
 
 mod analytics;
 mod ledger;
@@ -27,7 +28,7 @@ pub struct Guards {
     ledger: Arc<Breaker>,
     /// `store`: the pipeline's commits.
     store: Arc<Breaker>,
-    /// `store-reads`: decisions that are looked up, progress, policies. Apart from the commits, because reads go over other
+    /// `store-reads`: decisions and appointments that are looked up. Apart from the commits, because reads go over other
     /// connections, often to another server, and one may be well while the other is not.
     store_reads: Arc<Breaker>,
     /// `analytics`: reports, and the rows that are carried there.

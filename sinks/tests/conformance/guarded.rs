@@ -11,9 +11,11 @@ use orderly_domain::breaker::{Held, Settings, State};
 use orderly_domain::clock::{Clock, Manual, Steady, Timestamp};
 use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::ledger::Request;
-use orderly_domain::port::{Error, Ledger, Result};
-use orderly_domain::{Decision, Fence, Partition, SessionId};
+use orderly_domain::port::store::PolicyVersion;
+use orderly_domain::port::{Error, Ledger, Result, Store};
+use orderly_domain::{Decision, Fence, Partition, Position, SessionId};
 use orderly_sinks::guarded::Guards;
+use orderly_sinks::store::sqlite;
 use prometheus::{Registry, TextEncoder};
 
 /// Breakers as a process has them.
@@ -126,4 +128,26 @@ async fn hands_hold_what_they_name() {
     ledger.apply(&[]).await.expect("it is closed");
     assert!(breakers.iter().all(|breaker| breaker.snapshot().state == State::Closed));
     assert!(breakers.get("fan-out").is_none());
+}
+
+/// A policy is what ops steer with while a store is not well.
+#[tokio::test]
+async fn a_policy_is_followed_while_reads_are_held_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = sqlite::Store::open(folder.path(), sqlite::Options::default(), &Registry::new()).expect("it opens");
+    let other: Arc<dyn Store> = Arc::new(other);
+    let guards = guards();
+    let store = guards.store(Arc::clone(&other));
+    guards.breakers().get("store-reads").expect("it is there").hold(Held::Open, "a test");
+    let policy = PolicyVersion {
+        version: 1,
+        document: "{}".into(),
+        author: "another node".into(),
+        reason: "the store is slow".into(),
+        set_at: Timestamp::default(),
+    };
+    other.save_policy(&policy).await.expect("saved");
+    assert_eq!(store.policies(1).await.expect("it is not guarded"), [policy]);
+    let refused = store.decision(Position { partition: 0, offset: 0 }).await;
+    assert!(matches!(refused, Err(Error::BreakerOpen { breaker: "store-reads", .. })), "{refused:?}");
 }
