@@ -95,10 +95,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let text = std::fs::read_to_string(&receipt);
             receipt::verify(&text.with_context(|| format!("cannot read {}", receipt.display()))?, &roots)?;
         }
-        Command::Audit(Audit::Verify { source, anchor, json }) => {
+        Command::Audit(Audit::Verify { source, anchor, without_anchors, json }) => {
             let config = configured(&source)?;
             telemetry::init(&config)?;
-            if !audit::verify(&config, &anchor, json).await? {
+            if !audit::verify(&config, &anchor, without_anchors, json).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }

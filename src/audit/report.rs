@@ -17,6 +17,8 @@ pub(super) struct Report {
     pub(super) files: Vec<PathBuf>,
     /// Lines of them that are no anchors.
     pub(super) unreadable: Vec<String>,
+    /// How many anchors they hold.
+    pub(super) anchors: usize,
     /// `None` before the check.
     pub(super) verdict: Option<Verdict>,
 }
@@ -27,12 +29,19 @@ impl Report {
         let line = |number: &usize| format!("{}:{number}", file.display());
         self.unreadable.extend(held.unreadable.iter().map(line));
         self.files.push(file.to_owned());
+        self.anchors += held.anchors.len();
     }
 
     /// Whether nothing is wrong with the chain. Lines that are no anchors are told and not held against it: a kill leaves
     /// half of one.
     pub(super) fn holds(&self) -> bool {
         self.verdict.as_ref().is_some_and(Verdict::holds)
+    }
+
+    /// Whether a chain that was cut off, or written anew as a whole, would be told. One with neither entries nor anchors is
+    /// taken for a new one.
+    pub(super) fn can_tell_a_cut(&self) -> bool {
+        self.anchors > 0 || self.verdict.as_ref().is_some_and(|verdict| verdict.entries == 0)
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -44,6 +53,7 @@ impl Report {
             "entries": verdict.entries,
             "anchors": verdict.anchors,
             "anchor_files": self.files,
+            "can_tell_a_cut": self.can_tell_a_cut(),
             "unreadable_anchors": self.unreadable,
             "start": verdict.start,
             "head": verdict.head,
@@ -83,9 +93,10 @@ impl Report {
         if !self.unreadable.is_empty() {
             text += &format!("\nLines that are no anchors: {}\n", self.unreadable.join(", "));
         }
-        if self.files.is_empty() {
-            text += "\nThere is no anchor file: a chain that was cut off or written anew as a whole cannot be told from a true \
-                     one. Name the file with --anchor.\n";
+        if !self.can_tell_a_cut() {
+            text += "\nNo anchor was read: a chain that was cut off or written anew as a whole cannot be told from a true one. Name \
+                     the anchor file with --anchor. If there is none yet (a server writes the first within \
+                     audit.anchor_interval_s), give --without-anchors.\n";
         }
         let Verdict { entries, head, .. } = verdict;
         text + &if self.holds() {

@@ -21,14 +21,20 @@ const PAGE: usize = 4_096;
 /// How often it is begun anew because old entries were forgotten meanwhile.
 const TRIES_MAX: usize = 5;
 
-/// Checks the trail and prints what was found; true when nothing is wrong. A server may be writing it: what was there when
-/// the check began is checked. `files` are the anchor files; without one, the configured one is taken if it is there.
+/// Checks the trail and prints what was found; true when nothing is wrong and there is an anchor to tell it by, or
+/// `without_anchors` says that none is asked for. A server may be writing it: what was there when the check began is checked.
+/// `files` are the anchor files; without one, the configured one is taken if it is there.
 ///
 /// # Errors
 /// When the trail or an anchor file cannot be read.
-pub(crate) async fn verify(config: &Config, files: &[PathBuf], as_json: bool) -> anyhow::Result<bool> {
+pub(crate) async fn verify(
+    config: &Config,
+    files: &[PathBuf],
+    without_anchors: bool,
+    as_json: bool,
+) -> anyhow::Result<bool> {
     let audit = open_read_only(config).await?;
-    let mut report = Report { unreadable: Vec::new(), files: Vec::new(), verdict: None };
+    let mut report = Report { unreadable: Vec::new(), files: Vec::new(), anchors: 0, verdict: None };
     let mut anchors = Vec::new();
     if files.is_empty() {
         let file = anchor_file(config);
@@ -49,7 +55,7 @@ pub(crate) async fn verify(config: &Config, files: &[PathBuf], as_json: bool) ->
     } else {
         write!(out, "{}", report.to_text())?;
     }
-    Ok(report.holds())
+    Ok(report.holds() && (report.can_tell_a_cut() || without_anchors))
 }
 
 fn no_such_file(file: &Path) -> String {

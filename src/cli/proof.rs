@@ -134,7 +134,8 @@ pub(crate) enum Audit {
       The same with anchors from elsewhere; --anchor may be given for each node's file.
 
 It reads only; a server may be writing. Exit status 1 when something is wrong; the places in the chain are listed. Without
-anchors it cannot be told whether the whole chain, or its end, was replaced.")]
+anchors it cannot be told whether the whole chain, or its end, was replaced, which is exit status 1, too, unless
+--without-anchors says that this is known.")]
     Verify {
         /// Where the configuration comes from.
         #[command(flatten)]
@@ -142,6 +143,9 @@ anchors it cannot be told whether the whole chain, or its end, was replaced.")]
         /// An anchor file [default: the configured one, if it is there]
         #[arg(long, value_name = "FILE")]
         anchor: Vec<PathBuf>,
+        /// Be content with a chain that holds by itself when there is no anchor
+        #[arg(long)]
+        without_anchors: bool,
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,

@@ -61,7 +61,7 @@ fn a_trail_is_verified_while_it_is_written_and_afterwards() {
     output(&mut server.asked(folder.path(), &["policy", "get"]));
     let refused = complaint(server.asked(folder.path(), &["policy", "get"]).env("ORDERLY_TOKEN", "none"), 1);
     assert!(refused.contains("401"), "{refused}");
-    assert_eq!(verify(folder.path(), &[]), (vec![], 0));
+    assert_eq!(verify(folder.path(), &["--without-anchors"]), (vec![], 0));
     let head = output(orderly(folder.path()).args(["audit", "head"]));
     assert!(head.starts_with("2 ") && head.split(' ').nth(1).is_some_and(|hash| hash.len() == 64), "{head}");
 
@@ -131,6 +131,26 @@ fn read(folder: &Path) -> Vec<Linked> {
 }
 
 #[test]
+fn without_an_anchor_a_trail_is_not_called_whole() {
+    let folder = served();
+    let not_whole = || {
+        assert_eq!(verify(folder.path(), &[]), (vec![], 1));
+        assert_eq!(verify(folder.path(), &["--without-anchors"]), (vec![], 0));
+        let told = orderly(folder.path()).args(["audit", "verify"]).output().expect("it runs");
+        let told = String::from_utf8(told.stdout).expect("text");
+        assert!(told.contains("No anchor was read") && told.contains("--without-anchors"), "{told}");
+    };
+    let anchors = folder.path().join(ANCHORS);
+    std::fs::write(&anchors, "\nhalf of a li").expect("written");
+    not_whole();
+    std::fs::remove_file(&anchors).expect("it was there");
+    not_whole();
+    let empty = tempfile::tempdir().expect("a folder");
+    assert!(Server::start(empty.path()).terminate().success());
+    assert_eq!(verify(empty.path(), &[]), (vec![], 0), "nothing could have been cut off");
+}
+
+#[test]
 fn a_chain_that_was_written_anew_is_found_by_the_anchors_alone() {
     let folder = served();
     let mut entries: Vec<Entry> = read(folder.path()).into_iter().map(|linked| linked.entry).collect();
@@ -140,7 +160,7 @@ fn a_chain_that_was_written_anew_is_found_by_the_anchors_alone() {
     let audit = sqlite::Audit::open(&forged.path().join("data"), sqlite::Options::default()).expect("it opens");
     tokio::runtime::Runtime::new().expect("it starts").block_on(audit.append(&entries)).expect("written");
     drop(audit);
-    assert_eq!(verify(forged.path(), &[]), (vec![], 0), "by itself it is a chain like any other");
+    assert_eq!(verify(forged.path(), &["--without-anchors"]), (vec![], 0), "by itself it is a chain like any other");
     let anchors = folder.path().join(ANCHORS);
     let anchors = ["--anchor", anchors.to_str().expect("text")];
     assert_eq!(verify(forged.path(), &anchors), (vec!["rewritten 8-8".into()], 1));
@@ -249,7 +269,9 @@ async fn a_kill_loses_no_entry_whose_answer_was_given() {
         while let Some(asked) = askers.join_next().await {
             asked.expect("every answer was 200");
         }
-        assert_eq!(tokio::task::block_in_place(|| verify(folder.path(), &[])), (vec![], 0));
+        // It may have been killed before it anchored anything.
+        let verified = tokio::task::block_in_place(|| verify(folder.path(), &["--without-anchors"]));
+        assert_eq!(verified, (vec![], 0));
     }
     let audit = sqlite::Audit::open_read_only(&folder.path().join("data")).expect("it opens");
     let kept: Vec<Linked> = audit.scan(1, usize::MAX).await.expect("readable");
