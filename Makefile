@@ -48,7 +48,8 @@ screenshots: build ## take pictures of the main pages for docs/img
 	@ingress/web/build.sh screenshots
 
 build: web ## build everything in release mode
-	cargo build --release --bins -p orderly -p orderly-bench -p orderly-baselines
+	@bash -c 'source bench/install.sh; need_compilers'
+	cargo build --release --bins -p orderly -p orderly-bench -p orderly-baselines -p orderly-stack
 
 test: test-rush test-code ## everything: a short rush against a real server, then the tests
 

@@ -36,6 +36,13 @@ need_servers() {
   need mvn maven
 }
 
+# What builds Orderly: SQLite and librdkafka are compiled from their sources.
+need_compilers() {
+  command -v cargo >/dev/null || fail "cargo is missing. Install Rust as https://rustup.rs says."
+  need cc gcc libc6-dev
+  need c++ g++
+}
+
 # What draws flame graphs, in the folder $inferno: built once, into the cache folder.
 need_inferno() {
   local version=0.12.8

@@ -8,14 +8,10 @@ target=${CARGO_TARGET_DIR:-target}
 server_pid=
 
 build() {
-  command -v cargo >/dev/null || fail "cargo is missing. Install Rust as https://rustup.rs says."
-  # SQLite and librdkafka are compiled from their sources.
-  need cc gcc libc6-dev
-  need c++ g++
   need curl curl ca-certificates
-  ingress/web/build.sh
   say "Building in release mode (the first time takes some minutes)"
-  cargo build --release --bins -p orderly -p orderly-bench
+  # Always the same packages: another choice of them is another choice of their libraries' features, and another program.
+  make --no-print-directory build
 }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

@@ -22,12 +22,10 @@ stack_up() {
   if stack_runs; then
     say "The servers run already; $stack_log says where"
     if (($#)); then
-      cargo build --release --quiet -p orderly-stack
       "$target/release/orderly-stack" --folder "$stack_folder" --only-targets "$@"
     fi
     return
   fi
-  cargo build --release --quiet -p orderly-stack
   say "Starting Kafka, Redis, PostgreSQL, ClickHouse and Prometheus (their data: $stack_folder)"
   mkdir -p .dev
   : >"$stack_log" # of the last time

@@ -8,6 +8,7 @@ source bench/stack.sh
 case ${1:-} in
   up)
     shift
+    build
     stack_up "$@"
     cat <<END
 

@@ -95,7 +95,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let report = limits::run(&options).await?;
             write_json(options.json.as_deref(), &report)?;
             print(&report.to_text())?;
-            report.is_whole() && (!options.strict || report.reached())
+            report.holds() && (!options.strict || report.reached())
         }
         Command::Flame(options) => {
             for path in limits::flame::run(&options).await? {

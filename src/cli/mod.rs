@@ -234,6 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn every_command_has_examples() {
+        fn visit(path: &str, command: &clap::Command) {
+            let path = format!("{path} {}", command.get_name()).trim_start().to_owned();
+            let mut inner = command.get_subcommands().peekable();
+            if inner.peek().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.starts_with("Example") && help.contains(&path), "{path}: {help}");
+            }
+            inner.for_each(|command| visit(&path, command));
+        }
+        visit("", &Cli::command());
+    }
+
+    #[test]
     fn a_time_has_a_unit_and_is_positive() {
         assert_eq!(time("90s"), Ok(std::time::Duration::from_secs(90)));
         assert_eq!(time("1h 30m"), Ok(std::time::Duration::from_secs(5_400)));

@@ -145,7 +145,7 @@ impl Fault {
             Self::KafkaStopped => (3, 15),
             // Longer than the second that Redis is given for an answer.
             Self::RedisStopped | Self::RedisUnheard | Self::RedisCut | Self::RedisHalfOpen => (2, 10),
-            // Shorter and longer than the 15 s that PostgreSQL is given for a call.
+            // Shorter and longer than PostgreSQL is given for a call: 7 s to write, 15 s to read.
             Self::PostgresStopped | Self::PostgresUnheard | Self::PostgresCut | Self::PostgresHalfOpen => (2, 20),
             // From the moment at which it is noticed.
             Self::RedisFull | Self::PostgresFull => (2, 10),

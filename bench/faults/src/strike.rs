@@ -82,10 +82,10 @@ impl Cluster {
                 all_decide(self).await?;
                 killed(|| self.servers.redis.restart_from(&copy))
             }
-            Fault::RedisUnheard => unheard(&self.servers.redis_proxy, lasts).await,
+            Fault::RedisUnheard => unanswered(&self.servers.redis_proxy, Way::LoseAnswers, lasts).await,
             Fault::RedisSlow => slow(&self.servers.redis_proxy, lasts).await,
             Fault::RedisCut => cut(&self.servers.redis_proxy, lasts).await,
-            Fault::RedisHalfOpen => half_open(&self.servers.redis_proxy, lasts).await,
+            Fault::RedisHalfOpen => unanswered(&self.servers.redis_proxy, Way::HalfOpen, lasts).await,
             Fault::RedisFull => self.servers.fill_redis(lasts).await,
             Fault::PostgresKilled => self.kill_postgres(),
             Fault::PostgresStopped => {
@@ -94,10 +94,10 @@ impl Cluster {
                 self.servers.postgres.resume();
                 Ok(Instant::now())
             }
-            Fault::PostgresUnheard => unheard(&self.servers.postgres_proxy, lasts).await,
+            Fault::PostgresUnheard => unanswered(&self.servers.postgres_proxy, Way::LoseAnswers, lasts).await,
             Fault::PostgresSlow => slow(&self.servers.postgres_proxy, lasts).await,
             Fault::PostgresCut => cut(&self.servers.postgres_proxy, lasts).await,
-            Fault::PostgresHalfOpen => half_open(&self.servers.postgres_proxy, lasts).await,
+            Fault::PostgresHalfOpen => unanswered(&self.servers.postgres_proxy, Way::HalfOpen, lasts).await,
             Fault::PostgresFull => self.servers.fill_postgres(lasts).await,
             Fault::PostgresKilledBeforeCommit => {
                 lose(&self.servers.postgres_proxy, Way::LoseRequest(COMMIT.into())).await?;
@@ -194,13 +194,6 @@ async fn stopped(process: &Process, lasts: Duration) -> anyhow::Result<Instant> 
     Ok(Instant::now())
 }
 
-async fn unheard(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
-    proxy.set(Way::LoseAnswers);
-    tokio::time::sleep(lasts).await;
-    proxy.set(Way::Forward);
-    Ok(Instant::now())
-}
-
 async fn slow(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
     proxy.set(Way::Delay(LATE));
     tokio::time::sleep(lasts).await;
@@ -216,9 +209,10 @@ async fn cut(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
     Ok(Instant::now())
 }
 
-async fn half_open(proxy: &Proxy, lasts: Duration) -> anyhow::Result<Instant> {
+/// Asked in vain at least once, and then for that long.
+async fn unanswered(proxy: &Proxy, way: Way, lasts: Duration) -> anyhow::Result<Instant> {
     let before = proxy.lost();
-    proxy.set(Way::HalfOpen);
+    proxy.set(way);
     until("somebody asks in vain", async || {
         anyhow::ensure!(proxy.lost() > before, "nobody asks");
         Ok(())

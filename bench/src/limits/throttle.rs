@@ -35,6 +35,11 @@ pub struct Checks {
     pub p99_ns: u64,
 }
 
+impl Checks {
+    /// The most that a key may take of memory, in bytes.
+    pub(super) const KEY_BYTES_MAX: f64 = 100.0;
+}
+
 /// Every kind of limit, at numbers that are not reached.
 fn all(burst: u32) -> Limits {
     let rate = Some(Rate { rate_per_s: 1_000_000.0, burst });

@@ -8,10 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orderly_domain::inventory::{Admission, Snapshot};
 use orderly_domain::port::ledger::{Ledger, Request};
-use orderly_domain::port::{self, Error, Store as _};
-use orderly_domain::{Decision, Fence, Outcome, Partition, Reason, SessionId, Timestamp};
-use orderly_pipeline::{Options, Pipeline, same_log};
+use orderly_domain::port::log::{Appended, Delivery, Extent, LogReader};
+use orderly_domain::port::{self, Error, IntentLog, Store as _};
+use orderly_domain::{Decision, Fence, Offset, Outcome, Partition, Position, Reason, SessionId, Timestamp};
+use orderly_pipeline::{Options, Pipeline, Ports, same_log};
 use orderly_sinks::ledger::memory::Ledger as Memory;
+use prometheus::Registry;
 use tokio::sync::Semaphore;
 
 use crate::kit::{Hooked, Hospital, book, expected, open, published};
@@ -46,6 +48,66 @@ async fn a_panic_stops_with_its_cause_and_skips_nothing() {
     published(&mut events, 101).await;
     pipeline.drain().await.unwrap();
     assert_eq!(hospital.outcomes().await, expected(&hospital).await);
+}
+
+/// The real log, whose reader panics as soon as there are records.
+struct Mined(Arc<orderly_sinks::log::sqlite::Log>);
+
+struct MinedReader(Box<dyn LogReader>);
+
+#[async_trait]
+impl IntentLog for Mined {
+    fn partitions(&self) -> u16 {
+        self.0.partitions()
+    }
+    async fn append(&self, partition: Partition, key: &str, payload: Vec<u8>) -> port::Result<Appended> {
+        self.0.append(partition, key, payload).await
+    }
+    async fn extents(&self) -> port::Result<Vec<Extent>> {
+        self.0.extents().await
+    }
+    async fn logged_at(&self, places: &[Position]) -> port::Result<Vec<Option<Timestamp>>> {
+        self.0.logged_at(places).await
+    }
+    fn trouble(&self) -> Option<String> {
+        self.0.trouble()
+    }
+    async fn reader(&self) -> port::Result<Box<dyn LogReader>> {
+        Ok(Box::new(MinedReader(self.0.reader().await?)))
+    }
+    async fn scan(&self, from: &[(Partition, Offset)]) -> port::Result<Box<dyn LogReader>> {
+        self.0.scan(from).await
+    }
+    async fn trim(&self, before: Timestamp, decided: &[(Partition, Offset)]) -> port::Result<u64> {
+        self.0.trim(before, decided).await
+    }
+}
+
+#[async_trait]
+impl LogReader for MinedReader {
+    async fn next(&mut self, records_max: usize) -> port::Result<Delivery> {
+        match self.0.next(records_max).await? {
+            Delivery::Records(_) => panic!("a bug in the log"),
+            told => Ok(told),
+        }
+    }
+    async fn seek(&mut self, from: &[(Partition, Offset)]) -> port::Result<()> {
+        self.0.seek(from).await
+    }
+    fn restart(&mut self) {
+        self.0.restart();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_the_logs_reader_stops_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let hospital = rush(folder.path()).await;
+    let ports = Ports { log: Arc::new(Mined(Arc::clone(&hospital.log))), ..hospital.ports() };
+    let pipeline = Pipeline::start(Options::default(), ports, &Registry::new()).await.unwrap();
+    assert!(stopped(&pipeline).await.contains("the log's reader panicked"));
+    assert!(pipeline.drain().await.is_err());
+    assert!(hospital.outcomes().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

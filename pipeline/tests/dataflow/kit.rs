@@ -128,14 +128,19 @@ impl Hospital {
         store: Arc<dyn Store>,
         ledger: Arc<dyn Ledger>,
     ) -> Pipeline {
-        let ports = Ports {
+        let ports = Ports { ledger, store, ..self.ports() };
+        Pipeline::start(options, ports, &Registry::new()).await.unwrap()
+    }
+
+    /// The folder's log and store, and an empty ledger.
+    pub(crate) fn ports(&self) -> Ports {
+        Ports {
             log: Arc::clone(&self.log) as _,
-            ledger,
-            store,
+            ledger: Arc::new(ledger::memory::Ledger::default()),
+            store: Arc::clone(&self.store) as _,
             fanout: Arc::clone(&self.fanout) as _,
             clock: Arc::clone(&self.clock) as _,
-        };
-        Pipeline::start(options, ports, &Registry::new()).await.unwrap()
+        }
     }
 
     pub(crate) fn listen(&self) -> BoxStream<'static, Event> {
