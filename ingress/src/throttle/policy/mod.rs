@@ -200,7 +200,7 @@ impl Exception {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lane {
-    /// Its name in metrics.
+    /// Its name: a lane that keeps it keeps what its members had left when the policy changes.
     pub name: String,
     /// The member levels that it is for: the `member_level` of the token.
     pub levels: Vec<String>,

@@ -230,6 +230,12 @@ fn members_have_a_lane_and_what_they_leave_goes_to_everybody() {
     bench.clock.advance(Duration::from_secs(60));
     let together = admitted(&member, 100) + admitted(&everybody, 200);
     assert_eq!(together, 100, "the global limit holds whoever asks");
+    let a_tenth_of_a_second = |_| {
+        bench.clock.advance(Duration::from_millis(100));
+        admitted(&everybody, 100)
+    };
+    let alone: usize = (0..100).map(a_tenth_of_a_second).sum();
+    assert!((990..=1_000).contains(&alone), "in ten seconds without members everybody gets all of the rate: {alone}");
 }
 
 #[test]
