@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use jiff::civil::Date;
 use orderly_domain::clock::Manual;
 use orderly_domain::inventory::Snapshot;
@@ -91,6 +91,9 @@ pub(crate) struct Switches {
     pub(crate) store_held: watch::Sender<bool>,
     /// Once true, the fan-out ends.
     pub(crate) fanout_ends: watch::Sender<bool>,
+    /// How many times the fan-out has lost what was committed. With a number it loses all of it; without one again, it tells a
+    /// gap.
+    pub(crate) fanout_lost: watch::Sender<Option<usize>>,
     /// What the pipeline says of itself.
     pub(crate) pipeline: Mutex<State>,
 }
@@ -111,7 +114,7 @@ pub(crate) fn switched(ports: orderly_ingress::Ports, switches: &Arc<Switches>) 
     orderly_ingress::Ports {
         log: Arc::new(Log { log: ports.log, switches: switches() }),
         store: Arc::new(Switched { store: ports.store, switches: switches() }),
-        fanout: Arc::new(Ending { fanout: ports.fanout, switches: switches() }),
+        fanout: Arc::new(Losing { fanout: ports.fanout, switches: switches() }),
         pipeline: Some(Arc::new(Told(switches()))),
         peers: None,
         ..ports
@@ -237,20 +240,54 @@ impl Store for Switched {
     }
 }
 
-struct Ending {
+struct Losing {
     fanout: Arc<dyn Fanout>,
     switches: Arc<Switches>,
 }
 
 #[async_trait]
-impl Fanout for Ending {
+impl Fanout for Losing {
     async fn publish(&self, committed: Arc<[Committed]>) -> Result<()> {
         self.fanout.publish(committed).await
     }
     fn subscribe(&self) -> BoxStream<'static, Event> {
         let mut ends = self.switches.fanout_ends.subscribe();
         let end = async move { ends.wait_for(|ends| *ends).await.map(drop) };
-        self.fanout.subscribe().take_until(end).boxed()
+        let heard = Heard { events: self.fanout.subscribe(), switches: Arc::clone(&self.switches), missed: false };
+        let events = stream::unfold(heard, |mut heard| async move { Some((heard.next().await?, heard)) });
+        events.take_until(end).boxed()
+    }
+}
+
+/// What a subscriber hears.
+struct Heard {
+    events: BoxStream<'static, Event>,
+    switches: Arc<Switches>,
+    /// Something was lost, and no gap was told yet.
+    missed: bool,
+}
+
+impl Heard {
+    async fn next(&mut self) -> Option<Event> {
+        let mut lost = self.switches.fanout_lost.subscribe();
+        loop {
+            let found = async { lost.wait_for(Option::is_none).await.map(drop) };
+            tokio::select! {
+                biased;
+                Ok(()) = found, if self.missed => {
+                    self.missed = false;
+                    return Some(Event::Gap);
+                }
+                event = self.events.next() => {
+                    let event = event?;
+                    let count = |lost: &mut Option<usize>| lost.as_mut().map(|lost| *lost += 1).is_some();
+                    if !self.switches.fanout_lost.send_if_modified(count) {
+                        return Some(event);
+                    }
+                    self.missed = true;
+                }
+            }
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::kit::{Kit, keys, options, problem, retry_after, session, ticket_of};
+use crate::faults::{Switches, switched};
+use crate::kit::{Kit, Setup, keys, options, problem, retry_after, session, ticket_of};
 
 /// Reads a stream event by event.
 pub(crate) struct Events {
@@ -72,6 +75,46 @@ async fn position_then_outcome_then_the_end() {
     let mut late = Events::of(kit.patient("ann", Method::GET, &path).send().await.unwrap());
     assert_eq!(late.next().await.unwrap().0, "outcome");
     assert_eq!(late.next().await, None);
+}
+
+/// Longer than a test: streams look at nothing by themselves.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// Books without waiting for the outcome, and answers with the path of the ticket's stream.
+async fn queued(kit: &Kit, patient: &str) -> String {
+    let answer = kit.booking(patient, "k1", "s1").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    answer.json::<Value>().await.unwrap()["links"]["events"].as_str().unwrap().to_owned()
+}
+
+/// The decision is made while the fan-out loses what it is given: nobody hears of it before the gap is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_fanout_lost_is_told_after_the_gap() {
+    let switches = Arc::new(Switches::default());
+    let edges = {
+        let switches = Arc::clone(&switches);
+        Box::new(move |ports| switched(ports, &switches))
+    };
+    let options = orderly_ingress::Options { position_interval: NEVER, ..options() };
+    let kit = Kit::of(Setup { options, edges, ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    let remaining = || async {
+        let answer = kit.ask(Method::GET, "/v1/sessions/s1").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["remaining"].clone()
+    };
+    kit.decide(false);
+    let path = queued(&kit, "ann").await;
+    let mut events = Events::of(kit.patient("ann", Method::GET, &path).send().await.unwrap());
+    assert_eq!(events.next().await.unwrap().0, "position");
+    switches.fanout_lost.send_replace(Some(0));
+    kit.decide(true);
+    switches.fanout_lost.subscribe().wait_for(|lost| *lost == Some(1)).await.unwrap();
+    assert_eq!(remaining().await, 5);
+    switches.fanout_lost.send_replace(None);
+    let (name, _, outcome) = events.next().await.unwrap();
+    assert_eq!((name.as_str(), &outcome["status"]), ("outcome", &"booked".into()));
+    assert_eq!(remaining().await, 4);
+    kit.until_metric("orderly_ingress_fanout_gaps_total 1\n").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
