@@ -1,6 +1,6 @@
 //! A server with everything behind it, and a client.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +84,8 @@ pub(crate) struct Kit {
     pub(crate) audit: Arc<audit::sqlite::Audit>,
     pub(crate) personal: personal::Keys,
     pub(crate) client: reqwest::Client,
-    deciding: watch::Sender<bool>,
+    /// How many records may still be decided.
+    deciding: watch::Sender<usize>,
     decider: JoinHandle<()>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) server: JoinHandle<()>,
@@ -140,9 +141,9 @@ impl Kit {
         let server = tokio::spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        let (deciding, decides) = watch::channel(true);
+        let deciding = watch::Sender::new(usize::MAX);
         let decider = Decider { log: Arc::clone(&log), store: Arc::clone(&store), fanout, clock: Arc::clone(&clock) };
-        let decider = tokio::spawn(decider.run(decides));
+        let decider = tokio::spawn(decider.run(deciding.clone()));
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         Self {
             url,
@@ -176,7 +177,12 @@ impl Kit {
 
     /// Lets decisions be made, or holds them back.
     pub(crate) fn decide(&self, deciding: bool) {
-        self.deciding.send(deciding).unwrap();
+        self.deciding.send_replace(if deciding { usize::MAX } else { 0 });
+    }
+
+    /// Lets one record be decided, while the others are held back.
+    pub(crate) fn decide_one(&self) {
+        self.deciding.send_replace(1);
     }
 
     pub(crate) fn token(&self, subject: &str, role: Role) -> String {
@@ -256,24 +262,29 @@ struct Decider {
 }
 
 impl Decider {
-    async fn run(self, mut deciding: watch::Receiver<bool>) {
+    async fn run(self, deciding: watch::Sender<usize>) {
         let mut reader = self.log.reader().await.unwrap();
         let mut days: HashMap<_, DepartmentDay> = HashMap::new();
         let mut first: HashMap<ticket::Id, Offset> = HashMap::new();
         let mut fences: HashMap<Partition, Fence> = HashMap::new();
+        let mut read = VecDeque::new();
         loop {
-            let records = match reader.next(1_000).await.unwrap() {
-                Delivery::Assigned(partitions) => {
-                    let claims = self.store.claim(&partitions, "test").await.unwrap();
-                    fences.extend(claims.iter().map(|claim| (claim.partition, claim.fence)));
-                    let from: Vec<_> = claims.iter().map(|claim| (claim.partition, claim.next_offset)).collect();
-                    reader.seek(&from).await.unwrap();
-                    continue;
+            if read.is_empty() {
+                match reader.next(1_000).await.unwrap() {
+                    Delivery::Assigned(partitions) => {
+                        let claims = self.store.claim(&partitions, "test").await.unwrap();
+                        fences.extend(claims.iter().map(|claim| (claim.partition, claim.fence)));
+                        let from: Vec<_> = claims.iter().map(|claim| (claim.partition, claim.next_offset)).collect();
+                        reader.seek(&from).await.unwrap();
+                    }
+                    Delivery::Revoked(_) => {}
+                    Delivery::Records(records) => read.extend(records),
                 }
-                Delivery::Revoked(_) => continue,
-                Delivery::Records(records) => records,
-            };
-            deciding.wait_for(|deciding| *deciding).await.unwrap();
+                continue;
+            }
+            let may = *deciding.subscribe().wait_for(|may| *may > 0).await.unwrap();
+            let records: Vec<_> = read.drain(..may.min(read.len())).collect();
+            deciding.send_modify(|may| *may = may.saturating_sub(records.len()));
             let mut advances: HashMap<Partition, Advance> = HashMap::new();
             let mut decisions = Vec::new();
             for record in records {

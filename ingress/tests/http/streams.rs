@@ -87,6 +87,42 @@ async fn queued(kit: &Kit, patient: &str) -> String {
     answer.json::<Value>().await.unwrap()["links"]["events"].as_str().unwrap().to_owned()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_told_as_the_line_moves() {
+    let position_interval = Duration::from_millis(10);
+    let kit = Kit::with(orderly_ingress::Options { position_interval, ..options() }, keys()).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    kit.decide(false);
+    for ahead in ["bob", "cid"] {
+        queued(&kit, ahead).await;
+    }
+    let path = queued(&kit, "ann").await;
+    let mut events = Events::of(kit.patient("ann", Method::GET, &path).send().await.unwrap());
+    for position in [2, 1] {
+        let (name, id, data) = events.next().await.unwrap();
+        assert_eq!((name.as_str(), &data["position"]), ("position", &position.into()));
+        assert_eq!(id, format!("queued-{position}"));
+        kit.decide_one();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_nothing_to_tell_says_that_it_lives() {
+    let heartbeat_interval = Duration::from_millis(20);
+    let quiet = orderly_ingress::Options { heartbeat_interval, position_interval: NEVER, ..options() };
+    let kit = Kit::with(quiet, keys()).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    kit.decide(false);
+    let path = queued(&kit, "ann").await;
+    for path in [path.as_str(), LIST] {
+        let mut stream = kit.patient("ann", Method::GET, path).send().await.unwrap();
+        // As many as would not come in time at the interval that they have by default.
+        for _ in 0..10 {
+            while !stream.chunk().await.unwrap().expect("it does not end").starts_with(b":") {}
+        }
+    }
+}
+
 /// The decision is made while the fan-out loses what it is given: nobody hears of it before the gap is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_fanout_lost_is_told_after_the_gap() {
