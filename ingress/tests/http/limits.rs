@@ -79,7 +79,12 @@ async fn connections_beyond_the_cap_wait_for_a_place() {
     first.read_exact(&mut byte).await.unwrap();
     let mut second = connect(&kit).await;
     second.write_all(request).await.unwrap();
-    drop(first);
+    // The first is served on and on, and remains the only one that is taken.
+    let ask = |after: &str| format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: {after}\r\n\r\n");
+    let asked = ask("keep-alive").repeat(99) + &ask("close");
+    first.write_all(asked.as_bytes()).await.unwrap();
+    let told = rest(&mut first).await;
+    assert_eq!(told.matches("\norderly_ingress_connections 1\n").count(), 100, "{told}");
     second.read_exact(&mut byte).await.unwrap();
     assert_eq!(&byte, b"H");
 }
