@@ -10,7 +10,7 @@ use crate::auth::Identity;
 use crate::jitter;
 use crate::problem::{Problem, kind};
 use crate::state::State;
-use crate::throttle::{Allowance, Subject, Throttled};
+use crate::throttle::{Allowance, Kind, Subject, Throttled};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Room for most values, so that it is made once.
@@ -44,9 +44,9 @@ pub(crate) fn check(
 
 fn problem(hit: &Throttled) -> Problem {
     let limit = hit.limit.as_str();
-    // A limit that many share would have them all come back at once.
-    let shared = hit.limit.is_shared();
-    let retry_after = if shared { jitter::spread(hit.retry_after) } else { hit.retry_after };
+    // Many stand behind every limit but the patient's own: they would all come back at once.
+    let alone = hit.limit == Kind::Patient;
+    let retry_after = if alone { hit.retry_after } else { jitter::spread(hit.retry_after) };
     Problem::new(&kind::RATE_LIMITED)
         .detail(format!("The {hit}. Nothing was taken."))
         .member("limit", limit)

@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use orderly_domain::audit::Entry;
 use orderly_domain::clock::Manual;
 use orderly_domain::inventory::DepartmentDay;
 use orderly_domain::port::log::Delivery;
 use orderly_domain::port::store::{Advance, Commit};
-use orderly_domain::port::{Fanout as _, IntentLog as _, Store as _};
+use orderly_domain::port::{Audit as _, Fanout as _, IntentLog as _, Store as _};
 use orderly_domain::{Clock, Decision, Fence, Offset, Outcome, Partition, Reason, Timestamp, envelope, ticket};
 use orderly_ingress::auth::{Grant, Keys, Names, Role};
 use orderly_ingress::{Options, Ports, Server, personal, throttle};
@@ -63,6 +64,8 @@ pub(crate) struct Setup {
     pub(crate) log: log::sqlite::Options,
     /// The log's own clock; without it, everybody's.
     pub(crate) log_clock: Option<Arc<dyn Clock>>,
+    /// What is in the audit trail before the server starts.
+    pub(crate) trail: Vec<Entry>,
     /// What the server sees instead of the edges.
     pub(crate) edges: Box<dyn FnOnce(Ports) -> Ports + Send>,
 }
@@ -70,7 +73,8 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let log = log::sqlite::Options { partitions: 4, ..log::sqlite::Options::default() };
-        Self { options: options(), keys: keys(), log, log_clock: None, edges: Box::new(|ports| ports) }
+        let edges = Box::new(|ports| ports);
+        Self { options: options(), keys: keys(), log, log_clock: None, trail: Vec::new(), edges }
     }
 }
 
@@ -105,11 +109,11 @@ impl Kit {
     }
 
     pub(crate) async fn with(options: Options, keys: Keys) -> Self {
-        Self::of(Setup { options, keys, ..Setup::default() }).await
+        Box::pin(Self::of(Setup { options, keys, ..Setup::default() })).await
     }
 
     pub(crate) async fn of(setup: Setup) -> Self {
-        let Setup { options, keys, log: log_options, log_clock, edges } = setup;
+        let Setup { options, keys, log: log_options, log_clock, trail, edges } = setup;
         let folder = tempfile::tempdir().unwrap();
         let registry = prometheus::Registry::new();
         let clock = Arc::new(Manual::at(at(NOW)));
@@ -120,6 +124,7 @@ impl Kit {
         let analytics =
             analytics::sqlite::Analytics::open(path, analytics::sqlite::Options::default(), &registry).unwrap();
         let audit = Arc::new(audit::sqlite::Audit::open(path, audit::sqlite::Options::default()).unwrap());
+        audit.append(&trail).await.unwrap();
         let (log, store) = (Arc::new(log), Arc::new(store));
         let fanout = Arc::new(fanout::memory::Fanout::new(1_024));
         let ports = Ports {
@@ -186,8 +191,11 @@ impl Kit {
     }
 
     pub(crate) fn token(&self, subject: &str, role: Role) -> String {
-        let ttl = Duration::from_secs(3_600);
-        keys().mint(Grant::plain(&subject.parse().unwrap(), role), self.clock.now(), ttl).unwrap()
+        self.granted(Grant::plain(&subject.parse().unwrap(), role))
+    }
+
+    pub(crate) fn granted(&self, grant: Grant<'_>) -> String {
+        keys().mint(grant, self.clock.now(), Duration::from_secs(3_600)).unwrap()
     }
 
     pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
@@ -203,7 +211,12 @@ impl Kit {
     }
 
     pub(crate) fn booking(&self, patient: &str, key: &str, session: &str) -> RequestBuilder {
-        let request = self.patient(patient, Method::POST, "/v1/bookings").header("idempotency-key", key);
+        self.booking_by(&self.token(patient, Role::Patient), key, session)
+    }
+
+    /// A booking of whoever has this token.
+    pub(crate) fn booking_by(&self, token: &str, key: &str, session: &str) -> RequestBuilder {
+        let request = self.ask(Method::POST, "/v1/bookings").bearer_auth(token).header("idempotency-key", key);
         request.json(&json!({"session_id": session}))
     }
 
