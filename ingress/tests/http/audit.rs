@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use orderly_domain::Timestamp;
@@ -13,7 +14,7 @@ use orderly_ingress::auth::Role;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::kit::{Kit, Setup, options, problem, session, ticket_of};
+use crate::kit::{Kit, NOW, PATIENCE, Setup, at, options, problem, session, ticket_of};
 
 /// Everything in the trail from `from` on.
 async fn trail(kit: &Kit, from: u64) -> Vec<Linked> {
@@ -162,6 +163,33 @@ async fn a_flood_of_refused_calls_is_told_by_its_number() {
     assert_eq!(told, [("GET", 1), ("-", 37)], "{all:?}");
 }
 
+/// The store goes by the machine's clock when it looks whether entries may go, so these are old by any.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_older_than_are_kept_go_and_their_number_is_told() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let before = |days: u32| Entry {
+        node: "before".into(),
+        number: days.into(),
+        ..Entry::system(at(NOW).minus(day * days), "a call", String::new(), 1)
+    };
+    let kept_days = 365 * 5;
+    let kept = day * kept_days;
+    let audit = AuditOptions { retention: Some(kept), ..AuditOptions::default() };
+    let kit = Kit::of(Setup {
+        options: orderly_ingress::Options { audit, ..options() },
+        trail: [kept_days + 35, kept_days + 1, kept_days - 1].map(before).into(),
+        ..Setup::default()
+    })
+    .await;
+    let told = async { while entries(&kit).await == 3 {} };
+    tokio::time::timeout(PATIENCE, told).await.expect("old entries are looked for at the start");
+    let all = trail(&kit, 1).await;
+    let [young, forgotten] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((young.seq, &*young.entry.route), (3, "a call"));
+    assert_eq!((forgotten.seq, &*forgotten.entry.route), (4, "entries that are forgotten"));
+    assert_eq!((forgotten.entry.calls, &forgotten.entry.target), (2, &format!("before={}", at(NOW).minus(kept))));
+}
+
 /// A trail that fails as a full or absent store does.
 struct Failing {
     audit: Arc<dyn Audit>,
@@ -195,7 +223,7 @@ async fn while_it_cannot_be_written_ops_wait_and_patients_do_not() {
     let down = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&down);
     // Long for a disk that others use too; one call here waits it out.
-    let timeout = std::time::Duration::from_secs(2);
+    let timeout = Duration::from_secs(2);
     let audit = AuditOptions { write_timeout: timeout, ..AuditOptions::default() };
     let setup = Setup {
         options: orderly_ingress::Options { audit, ..options() },
