@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use orderly_ingress::Options;
 use orderly_ingress::auth::{self, Grant, Keys, Names, Role};
 use reqwest::{Method, StatusCode};
@@ -12,22 +13,52 @@ use serde_json::{Value, json};
 
 use crate::kit::{Kit, NOW, SECRET, at, keys, options, problem};
 
-/// The key pair of RFC 8032's first test, as PEM.
-fn ed25519() -> (String, String) {
-    let der = |prefix: &[u8], key: &str| {
-        let bytes = (0..key.len()).step_by(2).map(|i| u8::from_str_radix(&key[i..i + 2], 16).unwrap());
-        STANDARD.encode(prefix.iter().copied().chain(bytes).collect::<Vec<_>>())
-    };
-    let secret = der(
-        b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20",
-        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
-    );
-    let public = der(
-        b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00",
-        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-    );
-    let pem = |kind: &str, body: &str| format!("-----BEGIN {kind} KEY-----\n{body}\n-----END {kind} KEY-----\n");
-    (pem("PRIVATE", &secret), pem("PUBLIC", &public))
+/// What tokens are signed by elsewhere, and verified here.
+const ASYMMETRIC: [auth::Algorithm; 3] = [auth::Algorithm::RS256, auth::Algorithm::ES256, auth::Algorithm::EdDSA];
+
+/// A pair of keys, made for one test.
+struct Pair {
+    algorithm: Algorithm,
+    private: EncodingKey,
+    public: DecodingKey,
+    public_pem: String,
+}
+
+impl Pair {
+    fn new(algorithm: auth::Algorithm) -> Self {
+        let kind = match algorithm {
+            auth::Algorithm::HS256 => panic!("a shared secret is no pair"),
+            auth::Algorithm::RS256 => &rcgen::PKCS_RSA_SHA256,
+            auth::Algorithm::ES256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            auth::Algorithm::EdDSA => &rcgen::PKCS_ED25519,
+        };
+        let pair = rcgen::KeyPair::generate_for(kind).unwrap();
+        let (private, public_pem) = (pair.serialize_pem(), pair.public_key_pem());
+        let (private, public) = match algorithm {
+            auth::Algorithm::RS256 => {
+                (EncodingKey::from_rsa_pem(private.as_bytes()), DecodingKey::from_rsa_pem(public_pem.as_bytes()))
+            }
+            auth::Algorithm::ES256 => {
+                (EncodingKey::from_ec_pem(private.as_bytes()), DecodingKey::from_ec_pem(public_pem.as_bytes()))
+            }
+            _ => (EncodingKey::from_ed_pem(private.as_bytes()), DecodingKey::from_ed_pem(public_pem.as_bytes())),
+        };
+        Self { algorithm: algorithm.into(), private: private.unwrap(), public: public.unwrap(), public_pem }
+    }
+
+    /// A token, with the name of the key that signs it.
+    fn sign(&self, name: Option<&str>, claims: &Value) -> String {
+        let header = Header { kid: name.map(str::to_owned), ..Header::new(self.algorithm) };
+        jsonwebtoken::encode(&header, claims, &self.private).unwrap()
+    }
+
+    /// What an identity provider tells of it.
+    fn told(&self, name: &str, algorithm: Option<Algorithm>) -> Value {
+        let mut told = json!(Jwk::from_decoding_key(&self.public, algorithm).unwrap());
+        told["use"] = "sig".into();
+        told["kid"] = name.into();
+        told
+    }
 }
 
 fn now_s() -> i64 {
@@ -121,27 +152,31 @@ async fn one_that_was_good_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_public_key_is_no_shared_secret() {
-    let (private, public) = ed25519();
-    let keys = Keys::from_pem(auth::Algorithm::EdDSA, public.as_bytes(), Names::default()).unwrap();
-    let kit = Kit::with(Options { demo: false, ..options() }, keys).await;
-    let key = EncodingKey::from_ed_pem(private.as_bytes()).unwrap();
-    let good = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims(), &key).unwrap();
-    assert_eq!(status(&kit, &format!("Bearer {good}")).await, 200);
-    // Whoever knows the public key, which is everybody, signs with it as if it were a secret.
-    let confused =
-        jsonwebtoken::encode(&Header::default(), &claims(), &EncodingKey::from_secret(public.as_bytes())).unwrap();
-    assert_eq!(status(&kit, &format!("Bearer {confused}")).await, 401);
-    assert_eq!(status(&kit, &format!("Bearer {}", sign(&claims()))).await, 401);
+async fn a_public_key_verifies_and_is_no_shared_secret() {
+    for algorithm in ASYMMETRIC {
+        let pair = Pair::new(algorithm);
+        let keys = Keys::from_pem(algorithm, pair.public_pem.as_bytes(), Names::default()).unwrap();
+        let kit = Kit::with(Options { demo: false, ..options() }, keys).await;
+        let status = async |token: &str| status(&kit, &format!("Bearer {token}")).await;
+        assert_eq!(status(&pair.sign(None, &claims())).await, 200, "{algorithm:?}");
+        assert_eq!(status(&Pair::new(algorithm).sign(None, &claims())).await, 401, "{algorithm:?}");
+        // Whoever knows the public key, which is everybody, signs with it as if it were a secret.
+        let secret = EncodingKey::from_secret(pair.public_pem.as_bytes());
+        let confused = jsonwebtoken::encode(&Header::default(), &claims(), &secret).unwrap();
+        assert_eq!(status(&confused).await, 401, "{algorithm:?}");
+        assert_eq!(status(&sign(&claims())).await, 401, "{algorithm:?}");
+    }
 }
 
 #[test]
 fn keys_that_are_no_good_are_refused() {
-    let (_, public) = ed25519();
+    let public = Pair::new(auth::Algorithm::EdDSA).public_pem;
     assert!(matches!(Keys::from_secret(&[1; 31], Names::default()), Err(auth::Error::ShortSecret(31))));
     let pem = |algorithm, pem: &str| Keys::from_pem(algorithm, pem.as_bytes(), Names::default());
     assert!(matches!(pem(auth::Algorithm::HS256, &public), Err(auth::Error::NotAsymmetric)));
-    assert!(matches!(pem(auth::Algorithm::EdDSA, "nothing"), Err(auth::Error::Pem { .. })));
+    for algorithm in ASYMMETRIC {
+        assert!(matches!(pem(algorithm, "nothing"), Err(auth::Error::Pem { .. })), "{algorithm:?}");
+    }
     let verifying = pem(auth::Algorithm::EdDSA, &public).unwrap();
     let minted = verifying.mint(Grant::plain(&"ann".parse().unwrap(), Role::Ops), at(NOW), Duration::from_secs(1));
     assert!(matches!(minted, Err(auth::Error::VerifyOnly)));
@@ -164,12 +199,30 @@ async fn a_demo_gives_out_tokens_and_nobody_else_does() {
 
 /// A key of an identity provider: what signs, and what it tells of it.
 fn provider_key(name: &str) -> (impl Fn(&Value) -> String, Value) {
-    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let x = URL_SAFE_NO_PAD.encode(pair.public_key_raw());
-    let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
-    let header = Header { kid: Some(name.to_owned()), ..Header::new(Algorithm::EdDSA) };
-    let sign = move |claims: &Value| jsonwebtoken::encode(&header, claims, &key).unwrap();
-    (sign, json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": name, "x": x}))
+    let pair = Pair::new(auth::Algorithm::EdDSA);
+    let (told, name) = (pair.told(name, None), name.to_owned());
+    (move |claims: &Value| pair.sign(Some(&name), claims), told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_provider_may_be_of_any_kind() {
+    let keys = Keys::of_provider(Names::default());
+    let kit = Kit::with(Options { demo: false, ..options() }, keys.clone()).await;
+    let pairs = ASYMMETRIC.map(Pair::new);
+    // A provider may leave out the algorithm, which the kind of key gives away.
+    for algorithm_is_told in [true, false] {
+        let told =
+            |(name, pair): (usize, &Pair)| pair.told(&name.to_string(), algorithm_is_told.then_some(pair.algorithm));
+        let all: Vec<_> = pairs.iter().enumerate().map(told).collect();
+        assert_eq!(keys.replace(&json!({"keys": all}).to_string()).unwrap(), 3);
+        for (name, pair) in pairs.iter().enumerate() {
+            let token = pair.sign(Some(&name.to_string()), &claims());
+            assert_eq!(status(&kit, &format!("Bearer {token}")).await, 200, "{:?}", pair.algorithm);
+            // The name of a key of another kind.
+            let token = pair.sign(Some(&((name + 1) % 3).to_string()), &claims());
+            assert_eq!(status(&kit, &format!("Bearer {token}")).await, 401, "{:?}", pair.algorithm);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
