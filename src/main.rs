@@ -167,7 +167,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(Keys::Rotate { source }) => {
             let config = configured(&source)?;
             telemetry::init(&config)?;
-            writeln!(std::io::stdout().lock(), "{}", personal::rotate(&config)?)?;
+            writeln!(std::io::stdout().lock(), "{}", personal::rotate(&config).await?)?;
         }
         Command::Keys(Keys::Reencrypt { source }) => {
             let config = configured(&source)?;

@@ -9,10 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use orderly_domain::Clock as _;
+use orderly_domain::audit::Entry;
+use orderly_domain::clock::System;
 use orderly_domain::port::Audit;
 use orderly_sinks::audit::{anchor, postgres, sqlite};
 
 use crate::config::{Config, Profile};
+use crate::serve::owner;
 
 pub(crate) use anchoring::anchor;
 pub(crate) use verify::verify;
@@ -28,6 +32,22 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<Arc<dyn Audit>> {
             Arc::new(postgres::Audit::open(config.audit_postgres_options()).await.context("the audit trail")?)
         }
     })
+}
+
+/// Writes down what is done by a command, to what. A trail that is not reached keeps nobody from their keys: it is told, and
+/// nothing more.
+pub(crate) async fn note(config: &Config, command: &str, target: String) {
+    // The first start of a server makes it; keys may be made before that.
+    if config.profile == Profile::Embedded && !config.data.join(sqlite::FILE).exists() {
+        return;
+    }
+    let noted = async {
+        let entry = Entry { node: owner()?, ..Entry::system(System.now(), command, target, 1) };
+        open(config).await?.append(&[entry]).await.context("the audit trail cannot be written")
+    };
+    if let Err(error) = noted.await {
+        tracing::warn!("`{command}` is not in the audit trail, write it down: {error:#}");
+    }
 }
 
 /// Opens the trail for reading, also while it is written.

@@ -15,6 +15,7 @@ use orderly_ingress::personal::Keys;
 use orderly_sinks::store;
 use prometheus::Registry;
 
+use crate::audit;
 use crate::config::{Config, Profile};
 use crate::keys::{read_text, write_private};
 use file::File;
@@ -101,20 +102,24 @@ pub(crate) async fn follow(config: Config, keys: Keys) {
     }
 }
 
-/// Adds a key that seals from now on, in the keys file; makes the file when there is none. Says what to do next.
+/// Adds a key that seals from now on, in the keys file; makes the file when there is none. It is noted in the audit trail. Says
+/// what to do next.
 ///
 /// # Errors
 /// When the file cannot be read, used or written.
-pub(crate) fn rotate(config: &Config) -> anyhow::Result<String> {
+pub(crate) async fn rotate(config: &Config) -> anyhow::Result<String> {
+    const COMMAND: &str = "orderly keys rotate";
     let path = path(config);
     let name = path.display();
     if !path.exists() {
         write_private(&path, &File::fresh(System.now())?)?;
+        audit::note(config, COMMAND, "key 1".to_owned()).await;
         return Ok(format!("made {name} with key 1; give it to every node, and keep a copy where the data are not"));
     }
     let text = read_text(&path)?;
     let (rotated, id) = file::rotated(&text, System.now()).with_context(|| cannot_be_used(&path))?;
     write_private(&path, &rotated)?;
+    audit::note(config, COMMAND, format!("key {id}")).await;
     Ok(format!(
         "key {id} seals from now on; servers that read {name} take it over within seconds, without a restart\n\
          next: copy the file to nodes that have their own, then `orderly keys reencrypt`; `orderly keys list` says when an \

@@ -9,10 +9,12 @@ use orderly_ingress::personal::Ring;
 
 use super::list::{BATCH, count};
 use super::{open_store, path, read};
+use crate::audit;
 use crate::bar::bar;
 use crate::config::Config;
 
-/// Goes through the store, a batch in a transaction. It can be stopped and begun again, and servers may be running.
+/// Goes through the store, a batch in a transaction. It can be stopped and begun again, and servers may be running. That it
+/// began is noted in the audit trail.
 ///
 /// # Errors
 /// When the keys file cannot be used, the store cannot be read or written, or some rows cannot be opened; those stay as they
@@ -21,6 +23,7 @@ pub(crate) async fn reencrypt(config: &Config) -> anyhow::Result<()> {
     let ring = read(&path(config))?.ring();
     let store = open_store(config, true).await?;
     let (_, rows) = count(&*store).await.context("the store cannot be read")?;
+    audit::note(config, "orderly keys reencrypt", format!("to key {}", ring.sealing_id())).await;
     let bar = bar(rows, "looked at")?;
     let (mut resealed, mut unopened, mut after) = (0, 0_u64, None);
     loop {

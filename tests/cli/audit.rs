@@ -166,6 +166,19 @@ fn a_chain_that_was_written_anew_is_found_by_the_anchors_alone() {
     assert_eq!(verify(forged.path(), &anchors), (vec!["rewritten 8-8".into()], 1));
 }
 
+#[test]
+fn a_trail_that_is_away_keeps_nobody_from_a_new_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "profile = \"distributed\"\n[ticket]\nkeys_file = \"t\"\n[personal]\nkeys_file = \"p\"\n\
+        [postgres]\nurl = \"postgres://ann@127.0.0.1:1/orderly\"\n";
+    std::fs::write(folder.path().join("orderly.toml"), config).expect("written");
+    let rotated =
+        orderly(folder.path()).args(["keys", "rotate", "--config", "orderly.toml"]).output().expect("it runs");
+    assert!(rotated.status.success() && folder.path().join("p").exists(), "{rotated:?}");
+    let told = String::from_utf8(rotated.stderr).expect("text");
+    assert!(told.contains("`orderly keys rotate` is not in the audit trail"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tampering_with_rows_in_postgres_is_found_and_named() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,9 +2,11 @@
 
 mod scan;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use orderly_domain::PatientId;
 use orderly_domain::personal::Pseudonyms;
 use reqwest::Response;
@@ -12,13 +14,17 @@ use serde_json::{Value, json};
 
 use crate::program::{complaint, orderly, output};
 use crate::server::Server;
-use crate::stack::{CONFIG, Servers};
+use crate::stack::{CONFIG, LOG, Servers};
 use scan::Texts;
 
 const NAME: &str = "欧阳金丝雀";
 const PHONE: &str = "13987650421";
 const IDENTITY_NUMBER: &str = "11010519880704423X";
 const PATIENT: &str = "canary-7c1f-patient";
+/// Who gives a number back, and who has it at once.
+const PAIR: [&str; 2] = ["canary-7c1f-gives", "canary-7c1f-takes"];
+/// All time that there is, for reports.
+const WINDOW: &str = "from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z";
 /// Long enough for any machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -32,6 +38,35 @@ fn patient() -> Texts {
     Texts::of(&[("patient id", PATIENT)])
 }
 
+/// What must be in no log: bearer tokens, the secret that signs them, and the keys in those files.
+fn secrets(tokens: &[String], auth: &str, files: &[PathBuf]) -> Texts {
+    let mut texts = vec![("auth key", auth.to_owned())];
+    for token in tokens {
+        let signature = token.rsplit('.').next().expect("a part").to_owned();
+        texts.extend([("token", token.clone()), ("token's signature", signature)]);
+    }
+    for file in files {
+        let text = std::fs::read_to_string(file).expect("readable");
+        let keys = text.split_whitespace().filter_map(|word| Some((word, STANDARD.decode(word).ok()?)));
+        let before = texts.len();
+        for (word, key) in keys.filter(|(_, key)| key.len() >= 32) {
+            let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            texts.extend([("key", word.to_owned()), ("key", hex), ("key", format!("{key:?}"))]);
+        }
+        assert!(texts.len() > before, "there are keys in {}", file.display());
+    }
+    let texts: Vec<_> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    Texts::of(&texts)
+}
+
+/// What stands for a patient, by that file of keys.
+fn pseudonym(keys: &Path, patient: &str) -> String {
+    let keys = std::fs::read_to_string(keys).expect("text");
+    let key = keys.lines().find_map(|line| line.strip_prefix("pseudonyms ")).expect("a key of pseudonyms");
+    let key = STANDARD.decode(key).expect("base64");
+    Pseudonyms::new(&key).expect("long enough").of(&patient.parse::<PatientId>().expect("valid"))
+}
+
 fn given() -> Value {
     json!({"name": NAME, "phone": PHONE, "identity_number": IDENTITY_NUMBER})
 }
@@ -42,18 +77,23 @@ struct Caller {
     http: reqwest::Client,
     /// All answers but the ones that may hold personal data.
     answers: String,
+    /// All tokens that it was given.
+    tokens: Vec<String>,
 }
 
 impl Caller {
     fn new(server: &Server) -> Self {
-        Self { url: server.url().to_owned(), http: reqwest::Client::new(), answers: String::new() }
+        let url = server.url().to_owned();
+        Self { url, http: reqwest::Client::new(), answers: String::new(), tokens: Vec::new() }
     }
 
-    async fn token(&self, sub: &str, role: &str) -> String {
+    async fn token(&mut self, sub: &str, role: &str) -> String {
         let body = json!({ "sub": sub, "role": role });
         let answer = self.http.post(format!("{}/v1/demo/token", self.url)).json(&body).send().await;
         let token: Value = answer.expect("answered").json().await.expect("JSON");
-        token["access_token"].as_str().expect("a token").to_owned()
+        let token = token["access_token"].as_str().expect("a token").to_owned();
+        self.tokens.push(token.clone());
+        token
     }
 
     async fn get(&mut self, bearer: &str, path: &str) -> String {
@@ -158,12 +198,52 @@ impl Caller {
         self.get(&ops, "/v1/pipeline").await;
         self.get(&auditor, "/v1/audit").await;
         let reports = self.json(&analyst, "/v1/reports").await;
-        let window = "from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z";
         for report in reports.as_array().or_else(|| reports["reports"].as_array()).expect("a list") {
             let name = report["name"].as_str().expect("a name");
-            self.get(&analyst, &format!("/v1/reports/{name}?{window}")).await;
+            self.get(&analyst, &format!("/v1/reports/{name}?{WINDOW}")).await;
         }
         ticket
+    }
+
+    /// One patient gives a number back and another has it at once: analysts see that it happened, and by whose pseudonyms.
+    async fn rebook(&mut self, keys: &Path) {
+        let [gives, takes] = [self.token(PAIR[0], "patient").await, self.token(PAIR[1], "patient").await];
+        let [session, _] = self.sessions(&gives).await;
+        let (_, booked) = self.book(&gives, "k1", &session, &Value::Null).await;
+        assert_eq!(booked["status"], "booked", "{booked}");
+        let ticket = booked["links"]["self"].as_str().expect("an address");
+        let given_back = self.http.delete(format!("{}{ticket}", self.url)).bearer_auth(&gives).send().await;
+        let given_back = given_back.expect("answered").status();
+        assert!(given_back.is_success(), "{given_back}");
+        let (_, again) = self.book(&takes, "k1", &session, &Value::Null).await;
+        assert_eq!((&again["status"], &again["number"]), (&booked["status"], &booked["number"]), "{again}");
+
+        let analyst = self.token("ann", "analyst").await;
+        let deadline = Instant::now() + PATIENCE;
+        let rows = loop {
+            let report = self.json(&analyst, &format!("/v1/reports/rebookings?{WINDOW}")).await;
+            nothing(&Texts::of(&PAIR.map(|patient| ("patient id", patient))).find(report.to_string().as_bytes()));
+            assert_eq!((&report["columns"][0], &report["columns"][1]), (&json!("gave"), &json!("took")));
+            let rows = report["rows"].as_array().expect("rows");
+            if !rows.is_empty() {
+                break rows.clone();
+            }
+            assert!(Instant::now() < deadline, "analysts never see a number that changed hands");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!([&row[0], &row[1]], [&json!(pseudonym(keys, PAIR[0])), &json!(pseudonym(keys, PAIR[1]))]);
+    }
+
+    /// What the audit trail tells of changed keys: each command, and what it was done to.
+    async fn key_changes(&mut self) -> Vec<(String, String)> {
+        let auditor = self.token("aud", "auditor").await;
+        let trail = self.json(&auditor, "/v1/audit").await;
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let entries = trail["entries"].as_array().expect("entries").iter();
+        let own = entries.filter(|entry| entry["method"] == "-");
+        let told = own.map(|entry| (text(&entry["route"]), text(&entry["target"])));
+        told.filter(|(route, _)| route.starts_with("orderly keys")).collect()
     }
 }
 
@@ -186,6 +266,7 @@ async fn an_embedded_server_leaves_personal_data_nowhere() {
     let server = Server::start_logged(path, &["serve", "--demo"], &log);
     let mut caller = Caller::new(&server);
     let ticket = caller.visit().await;
+    caller.rebook(&path.join("data/personal.keys")).await;
     nothing(&data().find_in_files(path, &[]));
     assert_eq!(rows(path, &[]), [(1, 1)], "a refused booking leaves no row");
 
@@ -210,12 +291,19 @@ async fn an_embedded_server_leaves_personal_data_nowhere() {
     assert!(again.contains(" 0 of them sealed anew"), "{again}");
     let patient = caller.token(PATIENT, "patient").await;
     assert_eq!(caller.json(&patient, &ticket).await["patient"]["phone"], "139****0421");
+    let change = |command: &str, to: &str| (format!("orderly keys {command}"), to.to_owned());
+    let changes = [change("rotate", "key 2"), change("reencrypt", "to key 2"), change("reencrypt", "to key 2")];
+    assert_eq!(caller.key_changes().await, changes);
 
     assert!(server.terminate().success());
+    output(orderly(path).args(["audit", "verify"]));
     nothing(&data().find(caller.answers.as_bytes()));
     nothing(&data().find_in_files(path, &[]));
     let log = std::fs::read_to_string(&log).expect("text");
     assert!(log.contains("sealed with this key from now on"), "it is the log: {log}");
+    let files = ["ticket.keys", "personal.keys"].map(|name| path.join("data").join(name));
+    let auth = std::fs::read_to_string(path.join("data/demo.key")).expect("text");
+    logs_no_secret(&log, &caller.tokens, auth.trim().trim_start_matches("demo:"), &files);
     output(orderly(path).args(["check", "--idle"]));
     let (mut analytics, mut store) = (0, 0);
     for entry in std::fs::read_dir(path.join("data")).expect("it is there").flatten() {
@@ -230,6 +318,18 @@ async fn an_embedded_server_leaves_personal_data_nowhere() {
     assert_eq!(analytics, 0, "analytics know no patients");
     assert!(store > 0, "the store does: what is looked for can be found");
     lose_a_key(path);
+}
+
+fn logs_no_secret(log: &str, tokens: &[String], auth: &str, files: &[PathBuf]) {
+    let secrets = secrets(tokens, auth, files);
+    nothing(&secrets.find(log.as_bytes()));
+    // As a careless program would write them.
+    let mut careless = format!("{log}\nauth: {auth:?}\nauthorization: Bearer {}\n", tokens[0]);
+    files.iter().for_each(|file| careless += &std::fs::read_to_string(file).expect("readable"));
+    let found: Vec<_> = secrets.find(careless.as_bytes()).into_iter().map(|(name, _)| name).collect();
+    for name in ["auth key", "token", "token's signature", "key"] {
+        assert!(found.contains(&name), "{name} can be found: {found:?}");
+    }
 }
 
 /// A key that is not there any more is named, with how many rows need it, and nothing is made in its place.
@@ -260,6 +360,7 @@ async fn the_servers_of_the_distributed_profile_hold_personal_data_nowhere() {
     let nodes = ["relay", "pipeline", "ingress"].map(|role| servers.node_logged(role));
     let mut caller = Caller::new(&nodes[2]);
     caller.visit().await;
+    caller.rebook(&servers.path().join("personal.keys")).await;
     for node in &nodes {
         let mut watching = Caller::new(node);
         watching.get("none", "/readyz").await;
@@ -273,6 +374,8 @@ async fn the_servers_of_the_distributed_profile_hold_personal_data_nowhere() {
     let told = output(orderly(servers.path()).args(["keys", "reencrypt", "--config", CONFIG]));
     assert_eq!(told, "1 rows, 1 of them sealed anew with key 2\n");
     assert_eq!(rows(servers.path(), &["--config", CONFIG]), [(2, 1), (1, 0)]);
+    let change = |command: &str, to: &str| (format!("orderly keys {command}"), to.to_owned());
+    assert_eq!(caller.key_changes().await, [change("rotate", "key 2"), change("reencrypt", "to key 2")]);
     caller.get("none", "/healthz").await;
     nothing(&data().find(caller.answers.as_bytes()));
 
@@ -299,9 +402,11 @@ async fn the_servers_of_the_distributed_profile_hold_personal_data_nowhere() {
     for server in ["redis", "clickhouse"] {
         nothing(&patient().find_in_files(&servers.path().join(server), &[]));
     }
-    let key = "QUJD".repeat(10) + "QUI=";
-    let key = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, key).expect("base64");
-    let pseudonym = Pseudonyms::new(&key).expect("long enough").of(&PATIENT.parse::<PatientId>().expect("valid"));
+    let log = std::fs::read_to_string(servers.path().join(LOG)).expect("text");
+    let files = ["ticket.keys", "personal.keys"].map(|name| servers.path().join(name));
+    let auth = std::fs::read_to_string(servers.path().join("auth.key")).expect("text");
+    logs_no_secret(&log, &caller.tokens, auth.trim(), &files);
+    let pseudonym = pseudonym(&servers.path().join("personal.keys"), PATIENT);
     let told = Texts::of(&[("pseudonym", &pseudonym)]).find_in_files(&servers.path().join("redis"), &[]);
     assert!(!told.is_empty(), "Redis is told the pseudonym: what is looked for can be found");
     for server in ["postgres", "kafka"] {
