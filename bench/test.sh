@@ -9,6 +9,7 @@ source bench/install.sh
 need_servers
 need prometheus prometheus
 need faketime faketime
+need sqlite3 sqlite3
 ingress/web/build.sh
 cargo test --workspace
 

@@ -26,7 +26,7 @@ use crate::throttle::{self, Policy, Throttle};
 /// The longest reason for a change, in bytes of UTF-8.
 const REASON_BYTES_MAX: usize = 1_000;
 
-/// How many versions the history shows.
+/// How many versions the history shows, besides the configured one.
 const HISTORY_MAX: usize = 1_000;
 
 /// The throttle, what it finds suspicious, and the version of the policy that both follow.
@@ -35,6 +35,8 @@ pub(crate) struct Current {
     pub(crate) suspicion: Suspicion,
     /// Suspicion is told one policy after the other, the newest last.
     telling: Mutex<()>,
+    /// Version 0: what is in force until a policy is set.
+    configured: PolicyVersion,
     version: ArcSwap<PolicyVersion>,
     /// Changes are made one after the other.
     changing: tokio::sync::Mutex<()>,
@@ -46,18 +48,19 @@ impl Current {
     /// The throttle under the policy of the configuration, which has version 0.
     pub(crate) fn new(throttle: Throttle, suspicion: Suspicion, now: Timestamp) -> Self {
         suspicion.follow(throttle.in_force().suspicion.as_ref());
-        let version = PolicyVersion {
+        let configured = PolicyVersion {
             version: 0,
             document: serde_json::to_string(throttle.policy().as_ref()).unwrap_or_default(),
             author: "configuration".into(),
-            reason: "no policy was set yet".into(),
+            reason: "in force until another is set".into(),
             set_at: now,
         };
         Self {
             throttle,
             suspicion,
             telling: Mutex::default(),
-            version: ArcSwap::from_pointee(version),
+            version: ArcSwap::from_pointee(configured.clone()),
+            configured,
             changing: tokio::sync::Mutex::default(),
             rehearsing: tokio::sync::Mutex::default(),
         }
@@ -181,7 +184,7 @@ pub(crate) struct View {
     author: String,
     /// Why.
     reason: String,
-    /// When.
+    /// When. For version 0, when the node that answers was started.
     #[schema(value_type = String, format = DateTime)]
     set_at: Timestamp,
     /// Of the policy in force: the names of the scheduled entries that hold now.
@@ -269,13 +272,15 @@ pub(crate) async fn put(
     View::respond(&state.policy, &version)
 }
 
-/// The policies that were set, newest first, at most 1,000.
+/// The policies that were set, newest first, at most 1,000, and after them version 0: what the node that answers is
+/// configured with. Nodes may be configured differently.
 #[utoipa::path(get, path = "/v1/policy/history", tag = "ops", security(("bearer" = [])),
     responses((status = 200, description = "Newest first", body = Vec<View>)))]
 pub(crate) async fn history(State(state): State<Shared>) -> Result<Json<Vec<View>>, Problem> {
     let versions = state.ports.store.policies(HISTORY_MAX).await;
     let versions = versions.map_err(|error| Problem::from_read("policies", &error))?;
-    Ok(Json(versions.iter().map(View::of).collect::<Result<_, _>>()?))
+    let all = versions.iter().chain([&state.policy.configured]);
+    Ok(Json(all.map(View::of).collect::<Result<_, _>>()?))
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {

@@ -36,7 +36,10 @@ The file is checked before it is sent. If somebody sets another policy meanwhile
         #[command(flatten)]
         server: Server,
     },
-    /// List the policies that were set, newest first
+    /// List the policies that were set, newest first, and the configured one
+    #[command(after_help = "Example:
+  orderly policy history
+      Who put which version in force, when, and why.")]
     History {
         /// The server to ask.
         #[command(flatten)]
@@ -47,6 +50,8 @@ The file is checked before it is sent. If somebody sets another policy meanwhile
   orderly policy rollback
       Back to the version before the one in force.
   orderly policy rollback 3 --reason 'the portal needs more'
+  orderly policy rollback 0
+      Back to what the node that is asked is configured with.
 
 The earlier document is set anew, under a new version; nothing is lost of the history.")]
     Rollback {

@@ -82,16 +82,13 @@ async fn versions(client: &Client) -> anyhow::Result<Vec<Version>> {
     response.json().await.context("the server's policies cannot be read; use the orderly of the server's version")
 }
 
-/// Prints who set which policy, when and why, newest first.
+/// Prints who set which policy, when and why, newest first; the configured one is the last.
 ///
 /// # Errors
 /// When the server cannot be asked.
 pub(crate) async fn history(client: &Client) -> anyhow::Result<()> {
     let versions = versions(client).await?;
     let mut out = std::io::stdout().lock();
-    if versions.is_empty() {
-        writeln!(out, "no policy was set yet; the configured one is in force")?;
-    }
     for version in versions {
         writeln!(out, "{}", version.summary())?;
     }
@@ -109,9 +106,8 @@ pub(crate) async fn rollback(client: &Client, version: Option<u64>, reason: Opti
         None => current.version.checked_sub(1).context("the configured policy is in force; there is none before it")?,
     };
     let earlier = versions(client).await?.into_iter().find(|known| known.version == wanted);
-    let earlier = earlier.with_context(|| {
-        format!("there is no version {wanted} to go back to; `orderly policy history` lists those that were set")
-    })?;
+    let earlier = earlier
+        .with_context(|| format!("there is no version {wanted} to go back to; `orderly policy history` lists them"))?;
     let reason = reason.map_or_else(|| format!("back to version {wanted}"), str::to_owned);
     put(client, &current, &earlier.policy, &reason).await
 }

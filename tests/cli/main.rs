@@ -12,6 +12,7 @@ mod distributed;
 mod follow;
 mod help;
 mod lost_log;
+mod manuals;
 mod outage;
 mod plan;
 mod policy;

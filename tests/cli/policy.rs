@@ -30,9 +30,8 @@ fn a_policy_is_read_compared_and_set() {
     assert!(after.contains(": release rush\n") && after.contains("burst = 25\n"), "{after}");
 
     let history = output(&mut asked(&["policy", "history"]));
-    assert!(history.starts_with("version 1, set by amy at ") && history.lines().count() == 1, "{history}");
-    let told = complaint(&mut asked(&["policy", "rollback"]), 1);
-    assert!(told.contains("no version 0 to go back to"), "{told}");
+    let authors: Vec<_> = history.lines().map(|line| line.split(" at ").next().expect("who")).collect();
+    assert_eq!(authors, ["version 1, set by amy", "version 0, set by configuration"]);
     fs::write(&file, before.replace("burst = 10\n", "burst = 3\n")).expect("writable");
     output(&mut asked(&["policy", "set", "policy.toml"]));
     let back = output(&mut asked(&["policy", "rollback"]));
@@ -40,10 +39,39 @@ fn a_policy_is_read_compared_and_set() {
     let after = output(&mut asked(&["policy", "get"]));
     assert!(after.contains("burst = 25\n"), "{after}");
 
+    let told = complaint(&mut asked(&["policy", "rollback", "9"]), 1);
+    assert!(told.contains("no version 9 to go back to"), "{told}");
+
     fs::write(&file, "[limits]\npatient = { rate_per_s = 2, burst = 0 }\n").expect("writable");
     let told = complaint(&mut asked(&["policy", "set", "policy.toml"]), 1);
     assert!(told.contains("limits.patient.burst is 0; set 1 to"), "{told}");
     assert_eq!(output(&mut asked(&["policy", "get"])), after, "nothing changed");
+}
+
+#[test]
+fn the_first_policy_is_rolled_back_to_the_configured_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("configured.toml"), "[limits]\npatient = { rate_per_s = 7.0, burst = 7 }\n")
+        .expect("writable");
+    fs::write(folder.path().join("orderly.toml"), "[policy]\nfile = \"configured.toml\"\n").expect("writable");
+    let server = Server::start_with(folder.path(), &["--config", "orderly.toml"]);
+    let asked = |arguments: &[&str]| output(&mut server.asked(folder.path(), &[&["policy"], arguments].concat()));
+    let in_force = || {
+        let told = asked(&["get"]);
+        let (version, document) = told.split_once('\n').expect("two lines at least");
+        (version.split(',').next().expect("a version").to_owned(), document.to_owned())
+    };
+    let (version, configured) = in_force();
+    assert_eq!(version, "# version 0");
+    let told = complaint(&mut server.asked(folder.path(), &["policy", "rollback"]), 1);
+    assert!(told.contains("there is none before it"), "{told}");
+
+    fs::write(folder.path().join("policy.toml"), "[limits]\n").expect("writable");
+    asked(&["set", "policy.toml"]);
+    assert_ne!(in_force().1, configured);
+    let back = asked(&["rollback"]);
+    assert!(back.starts_with("in force: version 2") && back.contains("back to version 0"), "{back}");
+    assert_eq!(in_force(), ("# version 2".into(), configured));
 }
 
 #[tokio::test(flavor = "multi_thread")]

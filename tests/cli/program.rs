@@ -5,7 +5,21 @@ use std::process::{Command, Output};
 
 /// The program, in `folder`, without any variable of Orderly from outside.
 pub(crate) fn orderly(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orderly"));
+    command(env!("CARGO_BIN_EXE_orderly"), folder)
+}
+
+/// A shell that finds the program, in `folder`, without any variable of Orderly from outside.
+pub(crate) fn bash(folder: &Path) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_orderly")).parent().expect("it lies in a folder").to_owned();
+    let elsewhere = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([program].into_iter().chain(std::env::split_paths(&elsewhere)));
+    let mut bash = command("bash", folder);
+    bash.env("PATH", path.expect("folders without a colon"));
+    bash
+}
+
+fn command(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ORDERLY_")) {
         command.env_remove(name);
     }

@@ -166,7 +166,6 @@ export function PolicyPage(): preact.JSX.Element {
                 <td>{one.version === inForce.version ? t("in force", "生效中") : <button class="quiet small" onClick={() => setAsked({ policy: one.policy as Document, title: t(`Go back to version ${one.version}?`, `回退到第 ${one.version} 版？`), reason: t(`back to version ${one.version}`, `回退到第 ${one.version} 版`) })}>{t("Go back to it", "回退")}<span class="hidden"> {one.version}</span></button>}</td>
               </tr>
             ))}
-            {history.length === 0 && <tr><td colSpan={5} class="soft">{t("No policy was set yet: the configuration's is in force.", "尚未设置过策略，当前使用配置文件中的策略。")}</td></tr>}
           </tbody>
         </Table>
       </section>
