@@ -48,7 +48,7 @@ fn problem(hit: &Throttled) -> Problem {
     let alone = hit.limit == Kind::Patient;
     let retry_after = if alone { hit.retry_after } else { jitter::spread(hit.retry_after) };
     Problem::new(&kind::RATE_LIMITED)
-        .detail(format!("The {hit}. Nothing was taken."))
+        .detail(format!("Nothing was taken: {}", Throttled { retry_after, ..*hit }))
         .member("limit", limit)
         .retry_after(retry_after)
         .header(POLICY, &policy(limit, hit.rate_per_s, hit.burst))

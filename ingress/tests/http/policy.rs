@@ -42,7 +42,7 @@ async fn is_in_force_at_once_and_kept() {
     let history: Value = kit.ops(Method::GET, "/v1/policy/history").send().await.unwrap().json().await.unwrap();
     let reasons: Vec<_> =
         history.as_array().unwrap().iter().map(|version| version["reason"].as_str().unwrap()).collect();
-    assert_eq!(reasons, ["over", "a rush is coming"]);
+    assert_eq!(reasons, ["over", "a rush is coming", "in force until another is set"]);
     assert_eq!(kit.store.policies(10).await.unwrap().len(), 2);
 }
 

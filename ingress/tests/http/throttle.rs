@@ -135,7 +135,9 @@ async fn those_behind_one_limit_are_not_called_back_at_once() {
         let mut waits = BTreeSet::new();
         for _ in 0..30 {
             let told = refused(kit.booking("ann", "k1", "s1"), limit).await;
-            waits.insert(told["retry_after_ms"].as_u64().unwrap());
+            let wait_ms = told["retry_after_ms"].as_u64().unwrap();
+            assert!(told["detail"].as_str().unwrap().ends_with(&format!("try again in {wait_ms} ms")), "{told}");
+            waits.insert(wait_ms);
         }
         let (soonest, latest) = (*waits.first().unwrap(), *waits.last().unwrap());
         let passed_max = u64::try_from(PATIENCE.as_millis()).unwrap();
