@@ -45,7 +45,8 @@ impl Server {
         Self::spawn(serve, arguments)
     }
 
-    fn spawn(mut serve: Command, arguments: &[&str]) -> Self {
+    /// The same, by a command that the arguments are added to.
+    pub(crate) fn spawn(mut serve: Command, arguments: &[&str]) -> Self {
         serve.args(arguments).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let mut process = serve.spawn().expect("it runs");
         let mut stdout = BufReader::new(process.stdout.take().expect("piped"));

@@ -118,6 +118,11 @@ pub(crate) fn open_for_writing(
             connection.pragma_update_and_check(None, "max_page_count", pages(bytes).max(1), |_| Ok(()))?;
         }
         keep_plans(&connection)?;
+        if matches!(durability, Durability::EveryCommit) {
+            // What an earlier process left in its write-ahead log may be in the system's memory only, and when a sync of it has
+            // failed, no later one brings it to the disk. So it is copied, and the copy synced, before anybody relies on it.
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
         Ok(connection)
     };
     open().map_err(|error| error::unopened(file, &error))

@@ -188,6 +188,21 @@ async fn check_reopened(folder: &Path, acknowledged: &[(Appended, Vec<u8>)]) {
     assert_eq!(appended.position.offset, extents[3].end);
 }
 
+/// After a kill the write-ahead log may have what the disk has not, and never will when a sync has failed: it is written once
+/// more, into the file, before it is read.
+#[tokio::test]
+async fn what_a_kill_left_is_in_the_file_before_it_is_read() {
+    let killed = tempfile::tempdir().expect("a folder can be made");
+    let log = open(killed.path(), options()).expect("it can be opened");
+    let appended = fill(&log, 100).await;
+    let left = crash(killed.path());
+    let _reopened = open(left.path(), options()).expect("it can be opened");
+    let file = tempfile::tempdir().expect("a folder can be made");
+    std::fs::copy(left.path().join("log.sqlite"), file.path().join("log.sqlite")).expect("it can be copied");
+    let alone = open(file.path(), options()).expect("it can be opened");
+    assert_acknowledged(&read_all(&alone).await, &appended);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_nothing_and_passes() {
     let folder = tempfile::tempdir().expect("a folder can be made");
