@@ -11,6 +11,7 @@ mod dashboards;
 mod distributed;
 mod follow;
 mod fsync;
+mod full_disk;
 mod help;
 mod lost_log;
 mod manuals;
