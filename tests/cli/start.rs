@@ -86,7 +86,10 @@ fn a_stop_in_order_lets_another_start_follow() {
 #[test]
 fn a_secret_that_others_may_know_is_refused_outside_a_demo() {
     let folder = tempfile::tempdir().expect("a folder");
-    assert!(Server::start(folder.path()).terminate().success());
+    let mut demo = Server::start(folder.path());
+    let told = demo.says();
+    assert!(told.starts_with("DEMO:") && told.contains("Never show this to a network"), "{told}");
+    assert!(demo.terminate().success());
     std::fs::write(folder.path().join("weak.key"), "a".repeat(64)).expect("written");
     for (key, expected) in [("data/demo.key", "is a demo's"), ("weak.key", "is not random")] {
         let mut serve = orderly(folder.path());
