@@ -39,6 +39,8 @@ async fn a_caller_that_goes_away_amid_a_commit_leaves_nothing_open() {
         let (store, task) = (Arc::clone(&owner.store), commit.clone());
         let caller = tokio::spawn(async move { store.commit(&task).await });
         until(&other, &has(&schema, "wait_event_type = 'Lock'")).await;
+        let progress = owner.store.progress().await.unwrap();
+        assert_eq!(progress[0].next_offset, u64::from(round), "reads have connections of their own");
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
         other.batch_execute("ROLLBACK").await.unwrap();
