@@ -104,16 +104,7 @@ impl Producer {
         limits: Limits,
         observer: Box<dyn Observer>,
     ) -> Result<Self> {
-        let mut config = connection.config();
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("linger.ms", millis(limits.linger))
-            .set("message.timeout.ms", millis(limits.delivery_timeout))
-            .set("request.timeout.ms", millis(connection.request_timeout))
-            .set("message.max.bytes", topic.message_bytes_max().to_string())
-            .set("queue.buffering.max.messages", limits.queue_records_max.to_string())
-            .set("queue.buffering.max.kbytes", (limits.queue_bytes_max / 1024).max(1).to_string());
+        let config = config(connection, topic, limits);
         let state = Arc::new(State { trouble: Trouble::default(), observer });
         let client = Arc::new(make(&config, &state)?);
         let shared = Arc::new(Shared {
@@ -272,6 +263,21 @@ impl ProducerContext for Context {
     }
 }
 
+/// What the client is made with.
+fn config(connection: &Connection, topic: &Topic, limits: Limits) -> ClientConfig {
+    let mut config = connection.config();
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", millis(limits.linger))
+        .set("message.timeout.ms", millis(limits.delivery_timeout))
+        .set("request.timeout.ms", millis(connection.request_timeout))
+        .set("message.max.bytes", topic.message_bytes_max().to_string())
+        .set("queue.buffering.max.messages", limits.queue_records_max.to_string())
+        .set("queue.buffering.max.kbytes", (limits.queue_bytes_max / 1024).max(1).to_string());
+    config
+}
+
 fn make(config: &ClientConfig, state: &Arc<State>) -> Result<Client> {
     config
         .create_with_context(Context(Arc::clone(state)))
@@ -342,6 +348,38 @@ mod tests {
         }
     }
 
+    fn topic() -> Topic {
+        Topic {
+            name: "t".into(),
+            partitions: 1,
+            replication: 1,
+            retention: Duration::from_secs(60),
+            payload_bytes_max: 100,
+        }
+    }
+
+    const LIMITS: Limits = Limits {
+        queue_records_max: 100,
+        queue_bytes_max: 1024 * 1024,
+        linger: Duration::ZERO,
+        delivery_timeout: Duration::from_secs(60),
+    };
+
+    /// What is told to be taken is on every broker that is in step, once and in order, whatever somebody configured.
+    #[test]
+    fn a_record_is_taken_by_all_and_once() {
+        let properties = [("acks", "1"), ("enable.idempotence", "false")];
+        let connection = Connection {
+            brokers: "127.0.0.1:9".into(),
+            request_timeout: Duration::from_secs(10),
+            properties: properties.map(|(name, value)| (name.into(), value.into())).into(),
+        };
+        let config = config(&connection, &topic(), LIMITS);
+        for (name, value) in [("acks", "all"), ("enable.idempotence", "true"), ("message.timeout.ms", "60000")] {
+            assert_eq!(config.get(name), Some(value), "{name}");
+        }
+    }
+
     /// A broker that says, as a real one hardly ever does, that the sequence is broken.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn starts_over_after_an_error_that_is_final() {
@@ -349,21 +387,8 @@ mod tests {
         cluster.create_topic("t", 1, 1).unwrap();
         let brokers = cluster.bootstrap_servers();
         let connection = Connection { brokers, request_timeout: Duration::from_secs(10), properties: Vec::new() };
-        let topic = Topic {
-            name: "t".into(),
-            partitions: 1,
-            replication: 1,
-            retention: Duration::from_secs(60),
-            payload_bytes_max: 100,
-        };
-        let limits = Limits {
-            queue_records_max: 100,
-            queue_bytes_max: 1024 * 1024,
-            linger: Duration::ZERO,
-            delivery_timeout: Duration::from_secs(60),
-        };
         let counts = Arc::new(Counts::default());
-        let producer = Producer::start(&connection, &topic, limits, Box::new(Arc::clone(&counts))).unwrap();
+        let producer = Producer::start(&connection, &topic(), LIMITS, Box::new(Arc::clone(&counts))).unwrap();
         let send = |text: &str| producer.send(0, "key", text.as_bytes());
         assert_eq!(send("first").unwrap().await.unwrap().unwrap().position.offset, 0);
 

@@ -12,7 +12,7 @@ use orderly_domain::port::log::Record;
 use orderly_domain::port::{Error, Result};
 use orderly_domain::{Offset, Partition, Position, Timestamp};
 use prometheus::IntGauge;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
@@ -67,23 +67,7 @@ pub(super) fn join(
     };
     let partition_bytes = (options.read_ahead_bytes_max / usize::from(options.partitions)).max(2 * FETCH_BYTES_MIN);
     let context = Context { changes: Mutex::default(), reason: Mutex::default(), leaving: AtomicBool::new(false) };
-    let mut config = options.connection().config();
-    config
-        .set("group.id", &options.group)
-        .set("session.timeout.ms", options.session_timeout.as_millis().to_string())
-        // A member learns with its next heartbeat that partitions are shared anew, and everybody waits for the last one.
-        .set("heartbeat.interval.ms", (options.session_timeout.as_millis() / 10).clamp(100, 3_000).to_string())
-        .set("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("allow.auto.create.topics", "false")
-        .set("check.crcs", "true")
-        .set("fetch.error.backoff.ms", "100")
-        .set("fetch.queue.backoff.ms", "10")
-        .set("queued.max.messages.kbytes", CLIENT_READ_AHEAD_KB)
-        .set("fetch.message.max.bytes", (partition_bytes / 2).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX).to_string());
+    let config = config(options, partition_bytes);
     let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|error| failed(&error))?;
     match membership {
         Membership::Member => consumer.subscribe(&[&options.topic]).map_err(|error| failed(&error))?,
@@ -113,6 +97,28 @@ pub(super) fn join(
         })
         .map_err(|error| failed(&error))?;
     Ok(())
+}
+
+/// What the consumer is made with.
+fn config(options: &Options, partition_bytes: usize) -> ClientConfig {
+    let mut config = options.connection().config();
+    config
+        .set("group.id", &options.group)
+        .set("session.timeout.ms", options.session_timeout.as_millis().to_string())
+        // A member learns with its next heartbeat that partitions are shared anew, and everybody waits for the last one.
+        .set("heartbeat.interval.ms", (options.session_timeout.as_millis() / 10).clamp(100, 3_000).to_string())
+        .set("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("allow.auto.create.topics", "false")
+        .set("check.crcs", "true")
+        .set("fetch.error.backoff.ms", "100")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.max.messages.kbytes", CLIENT_READ_AHEAD_KB)
+        .set("fetch.message.max.bytes", (partition_bytes / 2).clamp(FETCH_BYTES_MIN, FETCH_BYTES_MAX).to_string());
+    config
 }
 
 struct Group {
@@ -456,6 +462,28 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail("the thread that reads the intent log panicked; start again".into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the group goes on is in the store, with what was decided.
+    #[test]
+    fn kafka_is_never_told_how_far_it_was_read() {
+        // What somebody configured does not change that.
+        let commits = ["enable.auto.commit", "enable.auto.offset.store"].map(|name| (name.into(), "true".into()));
+        let config = config(&Options { properties: commits.into(), ..Options::default() }, FETCH_BYTES_MAX);
+        for (name, value) in [
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            ("allow.auto.create.topics", "false"),
+            ("check.crcs", "true"),
+        ] {
+            assert_eq!(config.get(name), Some(value), "{name}");
         }
     }
 }

@@ -20,6 +20,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
 use super::{
@@ -337,6 +338,36 @@ async fn a_replaced_topic_stops_the_reader() {
     match reader.seek(&ends(&extents)).await {
         Err(Error::Corrupt(cause)) => assert!(cause.contains("do not belong together"), "{cause}"),
         other => panic!("the topic is another: {other:?}"),
+    }
+}
+
+/// Where to go on is in the store alone: the group has no offsets that could be taken for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_is_not_told_what_was_read() {
+    let place = Topic::new().await;
+    let log = place.open().await;
+    fill(&*log, 400).await;
+    let extents = log.extents().await.expect("it can be read");
+    let mut reader = assigned(&*log).await;
+    reader.seek(&starts(&extents)).await.expect("the starts are there");
+    take(&mut *reader, 400).await;
+    drop((reader, log));
+    // Once the next one has all partitions, the one before has left, and would have told by then.
+    let next = place.open().await;
+    drop(assigned(&*next).await);
+    let Options { brokers, group, topic, .. } = place.0;
+    let committed = tokio::task::spawn_blocking(move || {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &brokers).set("group.id", &group);
+        let asking: BaseConsumer = config.create().expect("it can be made");
+        let mut partitions = rdkafka::TopicPartitionList::new();
+        partitions.add_partition_range(&topic, 0, i32::from(PARTITIONS) - 1);
+        asking.committed_offsets(partitions, Duration::from_secs(60)).expect("it answers")
+    });
+    let committed = committed.await.expect("it is asked");
+    assert_eq!(committed.count(), usize::from(PARTITIONS));
+    for partition in committed.elements() {
+        assert_eq!(partition.offset(), rdkafka::Offset::Invalid, "{partition:?}");
     }
 }
 
