@@ -48,7 +48,7 @@ screenshots: build ## take pictures of the main pages for docs/img
 	@ingress/web/build.sh screenshots
 
 build: web ## build everything in release mode
-	@bash -c 'source bench/install.sh; need_compilers'
+	@bash -c 'set -e; source bench/install.sh; need_compilers'
 	cargo build --release --bins -p orderly -p orderly-bench -p orderly-baselines -p orderly-stack
 
 test: test-rush test-code ## everything: a short rush against a real server, then the tests
@@ -63,6 +63,7 @@ test-api: ## hold a real server's answers against its description of the API (EX
 	@bench/contract.sh
 
 fuzz: ## tickets, records, tokens, policies and bodies that are nearly right, each for SECONDS=60 (SEED: others)
+	@bash -c 'set -e; source bench/install.sh; need_compilers'
 	ORDERLY_FUZZ_SECONDS=$(SECONDS) ORDERLY_FUZZ_SEED=$(if $(filter file,$(origin SEED)),$(shell date +%s),$(SEED)) cargo test --workspace --lib -- fuzz::
 
 lint: ## format, clippy, documentation, links, shell scripts, licences; a warning is an error
@@ -78,10 +79,12 @@ replay: ## decide 66,964 real bookings and verify every invariant (PROFILE=distr
 	@$(if $(filter distributed,$(PROFILE)),bench/replay-distributed.sh,bench/replay.sh)
 
 sim: ## the real pipeline in one thread under seeded faults (SEEDS=n: go on from docs/reliability/ledger.md)
+	@bash -c 'set -e; source bench/install.sh; need_compilers'
 	cargo build --workspace --bin orderly-sim
 	"$${CARGO_TARGET_DIR:-target}/debug/orderly-sim" $(if $(SEEDS),--seeds $(SEEDS) --ledger docs/reliability/ledger.md,--seeds 2500)
 
 sim-planted: ## make each of the planted mistakes in the real code, and tell which seed finds it
+	@bash -c 'set -e; source bench/install.sh; need_compilers'
 	cargo run --release -p orderly-sim --features planted-bugs -- planted
 
 faults: ## kill, stop, empty and cut off nodes and servers in the middle of rushes (MINUTES=10 or HOURS=n, SEED=1, RATE=300)
@@ -108,6 +111,7 @@ bench-limits: build ## every path beside what the machine can do, as ratios from
 	@bash -c 'set -o pipefail; "$${CARGO_TARGET_DIR:-target}/release/orderly-bench" limits $(if $(STRICT),--strict) --json $(OUT)/limits.json | tee $(OUT)/limits.txt'
 
 bench-micro: ## time the small steps that every booking takes, with criterion
+	@bash -c 'set -e; source bench/install.sh; need_compilers'
 	cargo bench -p orderly-bench
 
 bench-instructions: build ## count their instructions and compare with bench/instructions.json (UPDATE=1 writes it)

@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 # shellcheck source=bench/server.sh
 source bench/server.sh
 
+need_compilers
+need curl curl ca-certificates
 tools=$(python_tools schemathesis bench/contract/requirements.txt) || fail "schemathesis could not be fetched; above is why."
 cargo build --workspace --quiet --bin orderly
 data=${DATA:-.dev/contract}

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 # shellcheck source=bench/install.sh
 source bench/install.sh
 
+need_compilers
+
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 step "format"

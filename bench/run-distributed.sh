@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 source bench/stack.sh
 
 port=${PORT:-8080}
-[[ $port == free ]] && port=$(choose_port free)
+[[ $port == free ]] && port=$(free_ports 5)
 for nth in 0 1 2 3 4; do choose_port "$((port + nth))" >/dev/null; done
 build
 targets=$(for nth in 0 1 2 3 4; do printf '127.0.0.1:%s,' $((port + nth)); done)

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 # shellcheck source=bench/install.sh
 source bench/install.sh
 
+need_compilers
+need curl curl ca-certificates
 need_servers
 need prometheus prometheus
 need faketime faketime

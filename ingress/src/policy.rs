@@ -68,8 +68,9 @@ impl Current {
 
     /// Follows the newest stored policy, if it is newer than the one in force.
     pub(crate) async fn refresh(&self, store: &dyn port::Store, now: Timestamp) -> port::Result<()> {
-        let _changing = self.changing.lock().await;
+        // Asked before the turn is taken: a store that hangs holds up nobody who sets a policy.
         let newest = store.policies(1).await?.into_iter().next();
+        let _changing = self.changing.lock().await;
         if let Some(newest) = newest.filter(|newest| newest.version > self.version.load().version) {
             let followed = Policy::from_json(&newest.document)
                 .map_err(|problems| problems.join("; "))
@@ -145,20 +146,36 @@ impl Current {
     }
 }
 
-/// Follows policies that other nodes set, and the schedule of the one in force.
+/// Follows policies that other nodes set, and the schedule of the one in force, each for itself: a store that hangs stops no
+/// clock.
 pub(crate) async fn follow(state: Shared) {
-    let mut interval = tokio::time::interval(state.options.policy_interval);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::join!(follow_schedule(&state), follow_store(&state));
+}
+
+async fn follow_schedule(state: &Shared) {
+    let mut interval = interval(state);
     loop {
         interval.tick().await;
-        let now = state.ports.clock.now();
-        if let Some(scheduled) = state.policy.keep_time(now) {
+        if let Some(scheduled) = state.policy.keep_time(state.ports.clock.now()) {
             tracing::info!(scheduled = scheduled.join(", "), "the policy's schedule has moved on");
         }
-        if let Err(error) = state.policy.refresh(state.ports.store.as_ref(), now).await {
+    }
+}
+
+async fn follow_store(state: &Shared) {
+    let mut interval = interval(state);
+    loop {
+        interval.tick().await;
+        if let Err(error) = state.policy.refresh(state.ports.store.as_ref(), state.ports.clock.now()).await {
             tracing::warn!(%error, "the store could not be asked for a new policy; the one in force stays");
         }
     }
+}
+
+fn interval(state: &Shared) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(state.options.policy_interval);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
 }
 
 pub(crate) fn invalid(problems: &[String]) -> Problem {

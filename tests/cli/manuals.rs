@@ -27,7 +27,8 @@ impl Page {
         let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
         let (stdin, stdout) = (shell.stdin.take().expect("piped"), shell.stdout.take().expect("piped"));
         let mut page = Self { blocks: blocks.into_iter(), shell, stdin, stdout: BufReader::new(stdout) };
-        page.run("until curl -s \"$ORDERLY_URL/v1/sessions?state=open\" | grep -q session_id; do sleep 0.1; done");
+        let opens = "until curl -s \"$ORDERLY_URL/v1/sessions?state=open\" | grep -q session_id; do sleep 0.1; done";
+        page.run(&format!("timeout 60 bash -c '{opens}'"));
         page
     }
 

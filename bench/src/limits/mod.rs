@@ -65,7 +65,8 @@ pub struct Options {
     /// The same, as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,
-    /// End with status 1 when a goal is missed; without it, only when something could not be measured
+    /// End with status 1 when a goal is missed; without it, only when something could not be measured,
+    /// or a swap of the policy failed a request
     #[arg(long)]
     pub strict: bool,
 }

@@ -119,6 +119,32 @@ async fn another_node_needs_one_look_which_it_takes_within_a_second() {
     assert_eq!(*looks.borrow(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_when_it_is_asked_holds_up_neither_schedule_nor_change() {
+    let switches = Arc::new(Switches::default());
+    let seen = Arc::clone(&switches);
+    let options = orderly_ingress::Options { policy_interval: Duration::from_millis(5), ..options() };
+    let edges = Box::new(move |ports| switched(ports, &seen));
+    let kit = Kit::of(Setup { edges, options, ..Setup::default() }).await;
+    switches.policy_looks.send_replace(Some(0));
+    let policy = json!({"limits": {}, "schedule": [{
+        "name": "late rush", "from": "08:50", "to": "09:10", "timezone": "Asia/Shanghai", "lanes": [],
+    }]});
+    let set = kit.ops(Method::PUT, "/v1/policy").json(&policy).send();
+    let set = tokio::time::timeout(PATIENCE, set).await.expect("nobody is in the way").unwrap();
+    assert_eq!(set.status(), StatusCode::OK);
+    kit.clock.set(at("2026-11-23T00:50:00Z"));
+    let begins = async {
+        loop {
+            let view: Value = kit.ops(Method::GET, "/v1/policy").send().await.unwrap().json().await.unwrap();
+            if view["scheduled"] == json!(["late rush"]) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, begins).await.expect("the schedule is kept");
+}
+
 /// A frozen session takes no new bookings; who has a ticket keeps it, and other sessions notice nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_session_takes_no_bookings() {

@@ -36,6 +36,12 @@ pub(super) fn unopened(file: &Path, error: &rusqlite::Error) -> port::Error {
     sort(error, |error| port::Error::DidNotHappen(format!("cannot open {}: {error}; {advice}", file.display())))
 }
 
+/// A write-ahead log that cannot be copied because somebody reads what lay in it a while ago.
+pub(super) fn read_as_it_was() -> rusqlite::Error {
+    let text = "its write-ahead log cannot be copied while another program reads the file as it was";
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), Some(text.to_owned()))
+}
+
 fn sort(error: &rusqlite::Error, otherwise: impl FnOnce(String) -> port::Error) -> port::Error {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     let text = error.to_string();
@@ -49,7 +55,7 @@ fn sort(error: &rusqlite::Error, otherwise: impl FnOnce(String) -> port::Error) 
             port::Error::StorageFull(format!("{text}; free space or raise the size limit"))
         }
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
-            port::Error::DidNotHappen(format!("{text}; end the other program that writes this file"))
+            port::Error::DidNotHappen(format!("{text}; end the other program that uses this file"))
         }
         (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation, _) => {
             port::Error::Corrupt(format!("{text}; restore the file from a backup"))

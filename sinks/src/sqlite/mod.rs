@@ -121,7 +121,10 @@ pub(crate) fn open_for_writing(
         if matches!(durability, Durability::EveryCommit) {
             // What an earlier process left in its write-ahead log may be in the system's memory only, and when a sync of it has
             // failed, no later one brings it to the disk. So it is copied, and the copy synced, before anybody relies on it.
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
+            if is_busy {
+                return Err(error::read_as_it_was());
+            }
         }
         Ok(connection)
     };

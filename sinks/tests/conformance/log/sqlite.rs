@@ -203,6 +203,24 @@ async fn what_a_kill_left_is_in_the_file_before_it_is_read() {
     assert_acknowledged(&read_all(&alone).await, &appended);
 }
 
+#[tokio::test]
+async fn a_log_that_cannot_be_brought_to_the_disk_is_not_opened() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let log = open(folder.path(), options()).expect("it can be opened");
+    fill(&log, 10).await;
+    let reader = rusqlite::Connection::open(folder.path().join("log.sqlite")).expect("it is a database");
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    reader.execute_batch("BEGIN").expect("it begins");
+    reader.query_row(tables, [], |_| Ok(())).expect("it reads");
+    let appended = fill(&log, 10).await;
+    drop(log);
+    let refused = open(folder.path(), options()).map(|_| ()).expect_err("what came later cannot be copied");
+    assert!(refused.to_string().contains("reads the file as it was; end the other program"), "{refused}");
+    drop(reader);
+    let log = open(folder.path(), options()).expect("it can be opened");
+    assert!(read_all(&log).await.len() >= appended.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_nothing_and_passes() {
     let folder = tempfile::tempdir().expect("a folder can be made");
