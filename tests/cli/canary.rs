@@ -12,7 +12,7 @@ use orderly_domain::personal::Pseudonyms;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::program::{complaint, orderly, output};
+use crate::program::{check_once_idle, complaint, orderly, output};
 use crate::server::Server;
 use crate::stack::{CONFIG, LOG, Servers};
 use scan::Texts;
@@ -376,7 +376,7 @@ async fn the_servers_of_the_distributed_profile_hold_personal_data_nowhere() {
         nothing(&data().find(watching.answers.as_bytes()));
         nothing(&patient().find(watching.answers.as_bytes()));
     }
-    output(orderly(servers.path()).args(["check", "--idle", "--config", CONFIG]));
+    check_once_idle(servers.path(), CONFIG);
     assert_eq!(rows(servers.path(), &["--config", CONFIG]), [(1, 1)]);
     output(orderly(servers.path()).args(["keys", "rotate", "--config", CONFIG]));
     let told = output(orderly(servers.path()).args(["keys", "reencrypt", "--config", CONFIG]));

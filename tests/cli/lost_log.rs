@@ -10,7 +10,7 @@ use prometheus::Registry;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::program::{complaint, orderly, output};
+use crate::program::{check_once_idle, complaint, orderly};
 use crate::server::Server;
 use crate::stack::{CONFIG, Servers};
 
@@ -103,7 +103,7 @@ async fn a_broker_that_does_not_answer_leaves_it_open_and_the_same_key_finds_out
     assert_eq!((&again["ticket"], &again["number"]), (&first["ticket"], &first["number"]), "one key is one booking");
     let next = client.insist(&bob, &session).await;
     assert_eq!(next["number"], 2, "and took one number: {next}");
-    output(orderly(servers.path()).args(["check", "--idle", "--config", CONFIG]));
+    check_once_idle(servers.path(), CONFIG);
     for node in [ingress, pipeline, relay] {
         assert!(node.terminate().success());
     }

@@ -19,7 +19,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
-use crate::program::{orderly, output};
+use crate::program::{check_once_idle, orderly, output};
 use crate::replay::{bookings, write_policy};
 use crate::stack::{CONFIG, Servers};
 
@@ -60,7 +60,7 @@ async fn a_citys_bookings_are_decided_alike_by_both_profiles() {
     let urls = ingresses.each_ref().map(|ingress| ingress.url().to_owned()).join(",");
     let report = replay::run(&urls, options).await.expect("it plays");
     assert!(report.passed(), "{}", report.to_text());
-    output(orderly(servers.path()).args(["check", "--idle", "--config", CONFIG]));
+    check_once_idle(servers.path(), CONFIG);
     let log = open_log(&servers).await;
     let outcomes = assert_replays(&servers, records(&log).await);
     log.close().await;

@@ -2,6 +2,10 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// Long enough for any machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program, in `folder`, without any variable of Orderly from outside.
 pub(crate) fn orderly(folder: &Path) -> Command {
@@ -32,6 +36,19 @@ pub(crate) fn output(command: &mut Command) -> String {
     let output = command.output().expect("it runs");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// Waits until every invariant holds and nothing is left to do: analytics come a moment after the store.
+pub(crate) fn check_once_idle(folder: &Path, config: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let checked = orderly(folder).args(["check", "--idle", "--config", config]).output().expect("it runs");
+        if checked.status.success() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{checked:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// What it complained about, after it failed with `status`. Complaints do not go to the standard output.

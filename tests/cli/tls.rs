@@ -10,7 +10,7 @@ use orderly_sinks::{log, peers, store};
 use prometheus::Registry;
 use serde_json::{Value, json};
 
-use crate::program::{complaint, orderly, output};
+use crate::program::{check_once_idle, complaint, orderly, output};
 use crate::server::Server;
 use crate::stack::{CONFIG, Servers};
 
@@ -84,8 +84,7 @@ async fn all_servers_are_spoken_to_by_tls_with_certificates_that_can_be_replaced
     let mut servers = tokio::task::block_in_place(Servers::start_with_tls);
     let server = tokio::task::block_in_place(|| servers.node_with("serve", &["--demo"]));
     assert_eq!(book(&server, "amy").await["status"], "booked");
-    let checked = || output(orderly(servers.path()).args(["check", "--idle", "--config", CONFIG]));
-    tokio::task::block_in_place(checked);
+    tokio::task::block_in_place(|| check_once_idle(servers.path(), CONFIG));
 
     // Whoever has no certificate is not let in, and nobody believes a server of other roots.
     let certs = servers.path().join("certs");
