@@ -93,12 +93,26 @@ impl Process {
         })
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal. One that stops it has stopped all of its threads when this returns: on a busy machine they go on for
+    /// a moment after it was sent.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When it is gone, or does not stop.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        signal::kill(self.pid, signal).with_context(|| format!("cannot send {signal} to process {}", self.pid))
+        signal::kill(self.pid, signal).with_context(|| format!("cannot send {signal} to process {}", self.pid))?;
+        if signal == Signal::SIGSTOP {
+            wait_until("a stopped process stands still", STOP_MAX, || Ok(self.stands_still()))?;
+        }
+        Ok(())
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid));
+        threads.into_iter().flatten().flatten().all(|thread| {
+            // The name before the state may have any character. A thread that has ended does nothing either.
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+        })
     }
 
     /// Kills it, as a machine that loses power would, and waits until it is gone.

@@ -80,7 +80,7 @@ pub struct Allowance {
 
 /// A request that came too early. Nothing was counted against it.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("the {} limit of {rate_per_s} requests a second is reached; try again in {} ms", limit.as_str(), retry_after.as_millis())]
+#[error("the {} limit of {rate_per_s} requests a second is reached; try again in {} ms", limit.as_str(), retry_after.as_micros().div_ceil(1_000))]
 pub struct Throttled {
     /// Which limit.
     pub limit: Kind,
