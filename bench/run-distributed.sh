@@ -38,7 +38,16 @@ verdict=0
   --plot .dev/distributed.svg --json .dev/distributed.json || verdict=$?
 
 say "Checking"
-"$target/release/orderly" check --config "$stack_config" --idle || verdict=$?
+# Analytics have everything a moment after the store.
+deadline=$((SECONDS + 60))
+until "$target/release/orderly" check --config "$stack_config" --idle >.dev/check.log 2>&1; do
+  ((SECONDS < deadline)) || {
+    verdict=1
+    break
+  }
+  sleep 1
+done
+cat .dev/check.log
 
 if [[ ${EXIT:-0} == 1 ]]; then
   stop_nodes || fail "A process did not stop cleanly; see .dev/*.log."
