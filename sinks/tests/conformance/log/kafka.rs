@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::join_all;
 use orderly_domain::port::Error;
-use orderly_domain::port::log::{Appended, Delivery, IntentLog, LogReader, Record};
+use orderly_domain::port::log::{Appended, Delivery, Extent, IntentLog, LogReader, Record};
 use orderly_domain::{Offset, Partition, Position};
 use orderly_sinks::log::kafka::{Log, Options};
 use orderly_sinks::metrics;
@@ -308,15 +308,21 @@ async fn until_refused(reader: &mut dyn LogReader, next: &mut BTreeMap<Partition
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replaced_topic_stops_the_reader() {
-    let place = Topic::new().await;
+/// A log with 400 records, how far it reaches, and a reader that has had them all.
+async fn read_to_its_end(place: &Topic) -> (Arc<dyn IntentLog>, Vec<Extent>, Box<dyn LogReader>) {
     let log = place.open().await;
     fill(&*log, 400).await;
     let extents = log.extents().await.expect("it can be read");
     let mut reader = assigned(&*log).await;
     reader.seek(&starts(&extents)).await.expect("the starts are there");
     take(&mut *reader, 400).await;
+    (log, extents, reader)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_topic_stops_the_reader() {
+    let place = Topic::new().await;
+    let (log, extents, mut reader) = read_to_its_end(&place).await;
 
     let admin = admin(&place.0.brokers);
     let options = AdminOptions::new();
@@ -345,12 +351,7 @@ async fn a_replaced_topic_stops_the_reader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kafka_is_not_told_what_was_read() {
     let place = Topic::new().await;
-    let log = place.open().await;
-    fill(&*log, 400).await;
-    let extents = log.extents().await.expect("it can be read");
-    let mut reader = assigned(&*log).await;
-    reader.seek(&starts(&extents)).await.expect("the starts are there");
-    take(&mut *reader, 400).await;
+    let (log, _, reader) = read_to_its_end(&place).await;
     drop((reader, log));
     // Once the next one has all partitions, the one before has left, and would have told by then.
     let next = place.open().await;
