@@ -8,11 +8,12 @@ use std::time::Duration;
 use orderly_domain::Partition;
 use orderly_domain::port::LogReader;
 use orderly_operators::{Admit, AsyncOperator as _, Commit, Publish, PublishedMarks, Retry, SessionMemory, Takeovers};
+use timely::dataflow::operators::probe;
 use timely::worker::Worker;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::dataflow::{Feed, Runtime, feed};
+use crate::dataflow::{Epoch, Feed, Runtime, feed};
 use crate::failure::{Cause, Failure};
 use crate::graph::{self, Parts};
 use crate::in_flight::InFlight;
@@ -91,7 +92,8 @@ impl Life {
         let workers = if options.stepped {
             step_worker(parts, feeds, in_flight.clone(), failure.clone())?
         } else {
-            start_workers(parts, feeds, in_flight.clone(), &failure)?
+            let build = move |worker: &mut Worker, feed| graph::build(worker, feed, &parts);
+            start_workers(feeds, in_flight.clone(), &failure, build)?
         };
         let (assigned, assigned_view) = watch::channel(Vec::new());
         let takeover = Takeover {
@@ -163,11 +165,12 @@ impl Life {
     }
 }
 
+/// One thread for each feed, on which a worker runs its copy of what `build` wires.
 fn start_workers(
-    parts: Parts,
     feeds: Vec<Feed>,
     in_flight: InFlight,
     failure: &Failure,
+    build: impl Fn(&mut Worker, Feed) -> probe::Handle<Epoch> + Send + Sync + 'static,
 ) -> Result<JoinHandle<()>, Error> {
     let config = if feeds.len() == 1 { timely::Config::thread() } else { timely::Config::process(feeds.len()) };
     let feeds: Mutex<Vec<Option<Feed>>> = Mutex::new(feeds.into_iter().map(Some).collect());
@@ -177,7 +180,7 @@ fn start_workers(
         let _guard = failure.on_panic("a worker");
         let feed = feeds.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()].take();
         let feed = feed.expect("every worker starts once");
-        let probe = graph::build(worker, feed, &parts);
+        let probe = build(worker, feed);
         while !probe.done() && !failure.happened() {
             worker.step_or_park(Some(PARK_MAX));
             if worker.index() == 0 {
@@ -231,4 +234,72 @@ fn step_worker(
             abandon(&mut stepped.worker);
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use orderly_domain::{Position, Timestamp};
+    use orderly_operators::{Entry, Operator};
+    use prometheus::Registry;
+    use timely::dataflow::operators::Probe as _;
+
+    use super::*;
+    use crate::dataflow::{source, synchronous};
+
+    /// An operator with a bug that one record brings to light.
+    struct Mined;
+
+    impl Operator for Mined {
+        type In = Entry;
+        type Out = Entry;
+
+        fn name(&self) -> &'static str {
+            "mined"
+        }
+
+        fn process_batch(&mut self, batch: Vec<Entry>, out: &mut Vec<Entry>) -> Result<(), orderly_operators::Error> {
+            assert!(batch.iter().all(|entry| entry.payload != b"mine"), "a bug in an operator");
+            out.extend(batch);
+            Ok(())
+        }
+    }
+
+    fn entry(offset: u64, payload: &[u8]) -> Entry {
+        let logged_at = Timestamp::from_millis(offset.cast_signed());
+        Entry { position: Position { partition: 0, offset }, logged_at, fence: 1, payload: payload.to_vec() }
+    }
+
+    /// What the panic met is not complete, nor is what came after it; what came before is. The other worker ends too.
+    #[tokio::test]
+    async fn a_panic_in_a_worker_ends_every_worker_with_its_cause() {
+        let (failure, in_flight, metrics) =
+            (Failure::default(), InFlight::new(3), Metrics::register(&Registry::new()).unwrap());
+        let (feeders, feeds): (Vec<_>, Vec<_>) = (0..2).map(|_| feed(3)).unzip();
+        let workers = start_workers(feeds, in_flight.clone(), &failure, {
+            let failure = failure.clone();
+            move |worker, feed| {
+                worker.dataflow::<Epoch, _, _>(|scope| {
+                    let entries = source(scope, feed, None);
+                    synchronous(entries, Mined, metrics.stage("mined"), failure.clone()).probe().0
+                })
+            }
+        })
+        .unwrap();
+
+        let give = async |worker: usize, payload: &[u8]| {
+            let epoch = in_flight.enter().await;
+            for (index, feeder) in feeders.iter().enumerate() {
+                feeder.give(epoch, if index == worker { vec![entry(epoch, payload)] } else { Vec::new() });
+            }
+        };
+        give(0, b"good").await;
+        in_flight.drained().await;
+        give(1, b"mine").await;
+        let cause = failure.wait().await;
+        assert!(cause.text.contains("a worker panicked"), "{}", cause.text);
+        assert!(!cause.heals, "a takeover meets the same record again");
+        give(0, b"good").await;
+        workers.await.unwrap();
+        assert_eq!(in_flight.epochs(), 2);
+    }
 }

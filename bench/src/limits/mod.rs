@@ -2,6 +2,7 @@
 
 mod accept;
 mod admit;
+mod audit;
 mod bare;
 mod decide;
 mod disk;
@@ -57,7 +58,11 @@ pub struct Options {
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// Measure these paths alone, with commas between them
-    #[arg(long, value_delimiter = ',', default_value = "accept,decide,throttle,flood,produce,topic,admit,shares")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "accept,decide,throttle,flood,audit,produce,topic,admit,shares"
+    )]
     pub only: Vec<Path>,
     /// Connections that send bookings
     #[arg(long, default_value_t = 512)]
@@ -82,6 +87,8 @@ pub enum Path {
     Throttle,
     /// Who gets in during a flood, and what they wait
     Flood,
+    /// Both profiles: how soon the auditor beside them judges what is decided
+    Audit,
     /// Distributed: bookings over HTTP into Kafka, and what their patients wait
     Produce,
     /// Distributed: from a filled topic to decisions committed in PostgreSQL
@@ -129,7 +136,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         let flooded = run.flood().await;
         run.note("flood", flooded);
     }
-    if [Path::Admit, Path::Topic, Path::Produce, Path::Shares].into_iter().any(wanted) {
+    if wanted(Path::Audit) {
+        let audited = run.audit_embedded().await;
+        run.note("audit", audited);
+    }
+    if [Path::Admit, Path::Topic, Path::Produce, Path::Shares, Path::Audit].into_iter().any(wanted) {
         let distributed = run.distributed().await;
         run.note("the servers of the distributed profile", distributed);
     }
@@ -185,6 +196,10 @@ impl Run<'_> {
         if only.contains(&Path::Shares) {
             let shared = self.shares(&servers).await;
             self.note("shares", shared);
+        }
+        if only.contains(&Path::Audit) {
+            let audited = self.audit_distributed(&servers).await;
+            self.note("audit, distributed", audited);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Servers that are started for a measurement and end with it.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ address = { rate_per_s = 1000000, burst = 1000000 }
 doctor = { rate_per_s = 1000000, burst = 1000000 }
 patient = { rate_per_s = 1000000, burst = 1000000 }
 ";
+
+/// The data folder of one that runs alone, in its own folder.
+const DATA: &str = "data";
 
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
@@ -49,6 +52,11 @@ impl Server {
     pub(crate) async fn crash(mut self) -> anyhow::Result<TempDir> {
         self.child.kill().await.context("the server cannot be killed")?;
         Ok(self.folder)
+    }
+
+    /// The data folder of one that runs alone.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join(DATA)
     }
 
     /// Its process id.
@@ -85,7 +93,7 @@ pub(crate) async fn orderly_with(program: &Path, environment: &[(&str, &str)]) -
     let mut command = Command::new(program);
     command.env("ORDERLY_INGRESS__TRUSTED_PROXIES", "127.0.0.1");
     command.envs(environment.iter().copied());
-    command.args(["serve", "--demo", "--data"]).arg(folder.path().join("data")).arg("--policy").arg(policy);
+    command.args(["serve", "--demo", "--data"]).arg(folder.path().join(DATA)).arg("--policy").arg(policy);
     start(command, folder, "/readyz").await
 }
 
