@@ -44,11 +44,6 @@ impl Latencies {
         self.0.saturating_record(micros(latency).max(1));
     }
 
-    /// Adds that many of the same length.
-    pub fn record_n(&mut self, latency: Duration, count: u64) {
-        self.0.saturating_record_n(micros(latency).max(1), count);
-    }
-
     /// Adds all of another's.
     pub fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("all have the same bounds");

@@ -4,7 +4,7 @@ mod freezing;
 mod listener;
 mod metrics;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often the tables of sessions and appointments are compared.
 const TABLES_EVERY: Duration = Duration::from_secs(10);
 /// How often ledger and analytics are.
-const OTHERS_EVERY: Duration = Duration::from_secs(60);
+const COPIES_EVERY: Duration = Duration::from_secs(60);
 /// How long to wait before a log or store is asked again that did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -83,20 +83,22 @@ pub(crate) async fn run(
     writeln!(out, "orderly audits, and listens on {scheme}://{address}, for /metrics, /report, /healthz and /readyz")?;
     out.flush()?;
     drop(out);
+    let (beside, found_beside) = watch::channel(Beside::default());
+    let copies = Copies { config, past: &past, ledger: check::ledger(config).await?, found: beside };
     let audit = Audit {
         config,
         past: &past,
         metrics,
         state,
         freezing: freeze.map(Freezing::new),
-        ledger: check::ledger(config).await?,
-        watch: LedgerWatch::default(),
-        found: HashMap::new(),
+        tables: Report::default(),
+        beside: found_beside,
         known: BTreeSet::new(),
     };
     let ended = tokio::select! {
         () = &mut asked_to_stop => Ok(()),
         ended = audit.go_on() => ended,
+        () = copies.go_on() => Ok(()),
         ended = publish(publishing, &*past.log) => ended,
     };
     past.close().await;
@@ -111,17 +113,65 @@ async fn publish(publishing: Option<Publishing>, log: &dyn IntentLog) -> anyhow:
     }
 }
 
+/// What was found last in the ledger and in analytics.
+#[derive(Debug, Default)]
+struct Beside {
+    ledger: Report,
+    analytics: Report,
+}
+
+/// Compares with the store what is made of it. It goes on by itself: what cannot be asked, or takes long, holds no decision up.
+struct Copies<'a> {
+    config: &'a Config,
+    past: &'a Past,
+    /// Where there is one outside of the process that decides.
+    ledger: Option<Box<dyn Ledger>>,
+    found: watch::Sender<Beside>,
+}
+
+impl Copies<'_> {
+    async fn go_on(self) {
+        let mut seen = LedgerWatch::default();
+        loop {
+            self.look_at_ledger(&mut seen).await;
+            self.look_at_analytics().await;
+            tokio::time::sleep(COPIES_EVERY).await;
+        }
+    }
+
+    async fn look_at_ledger(&self, seen: &mut LedgerWatch) {
+        let Some(ledger) = &self.ledger else { return };
+        let mut report = Report::default();
+        let now = jiff::Timestamp::now().into();
+        match seen.look(&*self.past.log, &**ledger, &*self.past.store, now, &mut report).await {
+            Ok(()) => self.found.send_modify(|found| found.ledger = report),
+            Err(error) => tracing::warn!(%error, "the ledger cannot be compared; it is tried again in a minute"),
+        }
+    }
+
+    async fn look_at_analytics(&self) {
+        let mut report = Report::default();
+        let options = check::options(self.config, false);
+        let looked = async {
+            let Some(analytics) = check::analytics(self.config).await? else { return anyhow::Ok(()) };
+            Ok(orderly_checker::check_analytics(&*analytics, &*self.past.store, options, &mut report).await?)
+        };
+        match looked.await {
+            Ok(()) => self.found.send_modify(|found| found.analytics = report),
+            Err(error) => tracing::warn!("analytics cannot be compared; it is tried again in a minute: {error:#}"),
+        }
+    }
+}
+
 struct Audit<'a> {
     config: &'a Config,
     past: &'a Past,
     metrics: Metrics,
     state: watch::Sender<State>,
     freezing: Option<Freezing>,
-    /// Where there is one outside of the process that decides.
-    ledger: Option<Box<dyn Ledger>>,
-    watch: LedgerWatch,
-    /// What was found last in the tables, the ledger and analytics.
-    found: HashMap<&'static str, Report>,
+    /// What was found last in the tables of sessions and appointments.
+    tables: Report,
+    beside: watch::Receiver<Beside>,
     /// Rows that were told.
     known: BTreeSet<(Invariant, String)>,
 }
@@ -135,64 +185,44 @@ impl Audit<'_> {
                 Err(error) => self.wait_out(error).await?,
             }
         };
-        let (mut tables, mut others) = (Instant::now(), Instant::now());
+        let mut compare_at = Instant::now();
         loop {
-            match self.look(&mut auditor, &mut tables).await {
+            match self.look(&mut auditor, &mut compare_at).await {
                 Ok(()) => self.told_by(auditor.report()).await,
                 Err(error) => self.wait_out(error).await?,
-            }
-            if others <= Instant::now() {
-                self.look_at_ledger().await;
-                self.look_at_analytics().await;
-                others = Instant::now() + OTHERS_EVERY;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     /// Judges what was decided since, and compares the tables when it is time to.
-    async fn look(&mut self, auditor: &mut Auditor<'_>, tables: &mut Instant) -> Result<(), orderly_checker::Error> {
+    async fn look(
+        &mut self,
+        auditor: &mut Auditor<'_>,
+        compare_at: &mut Instant,
+    ) -> Result<(), orderly_checker::Error> {
         let progress = self.past.store.progress().await?;
         let judged = auditor.follow(&progress).await?;
         self.metrics.judged(&judged, System.now());
-        if *tables <= Instant::now() {
+        if *compare_at <= Instant::now() {
             let (report, changing) = auditor.amid().await?;
-            self.found.insert("tables", report);
+            self.tables = report;
             auditor.forget();
             self.metrics.compared(changing, auditor);
-            *tables = Instant::now() + TABLES_EVERY;
+            *compare_at = Instant::now() + TABLES_EVERY;
         }
         Ok(())
-    }
-
-    /// A ledger that cannot be asked is asked again the next time; it costs the audit nothing else.
-    async fn look_at_ledger(&mut self) {
-        let Some(ledger) = &self.ledger else { return };
-        let mut report = Report::default();
-        let now = jiff::Timestamp::now().into();
-        match self.watch.look(&*self.past.log, &**ledger, &*self.past.store, now, &mut report).await {
-            Ok(()) => drop(self.found.insert("ledger", report)),
-            Err(error) => tracing::warn!(%error, "the ledger cannot be compared; it is tried again in a minute"),
-        }
-    }
-
-    async fn look_at_analytics(&mut self) {
-        let mut report = Report::default();
-        let options = check::options(self.config, false);
-        let looked = async {
-            let Some(analytics) = check::analytics(self.config).await? else { return anyhow::Ok(()) };
-            Ok(orderly_checker::check_analytics(&*analytics, &*self.past.store, options, &mut report).await?)
-        };
-        match looked.await {
-            Ok(()) => drop(self.found.insert("analytics", report)),
-            Err(error) => tracing::warn!("analytics cannot be compared; it is tried again in a minute: {error:#}"),
-        }
     }
 
     /// Tells what was found, to metrics, the report, the log of the process, and, if that is wanted, to the server that freezes.
     async fn told_by(&mut self, judged: &Report) {
         let mut report = judged.clone();
-        self.found.values().for_each(|found| report.add(found));
+        report.add(&self.tables);
+        {
+            let beside = self.beside.borrow();
+            report.add(&beside.ledger);
+            report.add(&beside.analytics);
+        }
         self.metrics.found(&report);
         if self.known.len() > KNOWN_MAX {
             self.known.clear();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::civil::Date;
 use orderly_domain::port::store::{Appointment, AppointmentStatus, SessionState, Store};
 use orderly_domain::port::{self};
@@ -9,6 +10,9 @@ use orderly_domain::{Offset, Partition, PatientId, Position};
 
 use crate::report::{Invariant, Report};
 use crate::rules::{Clinic, Rules};
+
+/// Sessions whose appointments are asked for at the same time. The store's other readers want their turn.
+const READS_AT_ONCE: usize = 4;
 
 /// What can be compared.
 #[derive(Clone, Copy, Debug)]
@@ -42,14 +46,18 @@ pub(crate) async fn check(
     let mut holders: BTreeMap<(String, PatientId), Position> = BTreeMap::new();
     let mut day = Date::MIN;
     let mut changing = 0;
-    for state in states.iter().filter(|state| what.kept_since.is_none_or(|since| state.session.day >= since)) {
+    let kept = states.iter().filter(|state| what.kept_since.is_none_or(|since| state.session.day >= since));
+    // Each answer is a way there and back, which is most of the time that a comparison takes.
+    let mut read = stream::iter(kept)
+        .map(async |state| port::Result::Ok((state, store.appointments(&state.session.session_id).await?)))
+        .buffered(READS_AT_ONCE);
+    while let Some((state, appointments)) = read.try_next().await? {
         // No rule reaches beyond a day.
         if state.session.day != day {
             day = state.session.day;
             holders.clear();
         }
         let session_id = &state.session.session_id;
-        let appointments = store.appointments(session_id).await?;
         let is_judged = |appointment: &Appointment| what.has(appointment.position) && what.has(appointment.changed_at);
         if !what.has(state.changed_at) || !appointments.iter().all(is_judged) {
             changing += 1;
