@@ -30,6 +30,11 @@ const LOST_LOG_RETRY: Duration = Duration::from_secs(30);
 
 /// Appends a record; it is durable when this returns.
 pub(crate) async fn durably(state: &Shared, intent: &Intent, line: Line) -> Result<Appended, Problem> {
+    in_time(state, append(state, intent, line)).await
+}
+
+/// Appends a record, however long that takes.
+pub(crate) async fn append(state: &Shared, intent: &Intent, line: Line) -> Result<Appended, Problem> {
     if state.lost_log.cause().is_some() {
         return Err(Problem::new(&kind::UNAVAILABLE)
             .detail("The log has to be brought back first. This request was not taken. Ask again later with the same Idempotency-Key.")
@@ -45,21 +50,21 @@ pub(crate) async fn durably(state: &Shared, intent: &Intent, line: Line) -> Resu
     // What is appended from here on lies behind it.
     let decided = progress.next_offset(partition);
     let append = state.ports.log.append(partition, doctor.as_str(), envelope::encode(intent));
-    match tokio::time::timeout(state.options.request_timeout, append).await {
-        Ok(Ok(appended)) => {
-            if !state.lost_log.judge_place(appended.position, decided) {
-                return Err(unknown(
-                    "The log is not the one that it was. Ask again later with the same Idempotency-Key.",
-                ));
-            }
-            admitted.appended(appended.position);
-            Ok(appended)
-        }
-        Ok(Err(error)) => Err(Problem::from_append(&error)),
-        Err(_) => Err(unknown(
-            "The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.",
-        )),
+    let appended = append.await.map_err(|error| Problem::from_append(&error))?;
+    if !state.lost_log.judge_place(appended.position, decided) {
+        return Err(unknown("The log is not the one that it was. Ask again later with the same Idempotency-Key."));
     }
+    admitted.appended(appended.position);
+    Ok(appended)
+}
+
+/// Waits for an append for as long as a request may take.
+pub(crate) async fn in_time<T>(state: &Shared, append: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    tokio::time::timeout(state.options.request_timeout, append).await.unwrap_or_else(|_| {
+        Err(unknown(
+            "The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.",
+        ))
+    })
 }
 
 fn unknown(detail: &'static str) -> Problem {

@@ -19,7 +19,7 @@ use crate::idempotency::Taken;
 use crate::problem::{Problem, kind};
 use crate::request::{self, Peer};
 use crate::state::Shared;
-use crate::{jitter, personal, rate_limit, sessions, tickets};
+use crate::{idempotency, jitter, personal, rate_limit, sessions, tickets};
 
 /// Room for most answers, so that it is made once.
 const VIEW_BYTES: usize = 1_024;
@@ -80,13 +80,13 @@ pub(crate) async fn create(
 
     let id = ticket::Id::derive(patient, key);
     let (taken, again) = match state.window.get(id) {
-        Some(taken) if taken.session_id != session_id => {
+        Some(known) if *known.session_id() != session_id => {
             return Err(Problem::new(&kind::IDEMPOTENCY_KEY_REUSED)
                 .detail("This key booked another session. Use a new key for a new booking."));
         }
-        Some(taken) => {
+        Some(known) => {
             state.metrics.retries.inc();
-            (taken, true)
+            (append::in_time(&state, known.taken()).await?, true)
         }
         None => {
             if state.policy.throttle.policy().frozen.contains(&session_id) {
@@ -97,9 +97,15 @@ pub(crate) async fn create(
             let session = session.session.reference();
             let book = Book { ticket: id, patient_id: patient.clone(), session, details };
             let intent = Intent { requested_by: patient.as_str().to_owned(), command: Command::Book(book) };
-            let appended = append::durably(&state, &intent, Line::Bounded).await?;
-            let taken = Taken { session_id, position: appended.position, logged_at: appended.logged_at };
-            state.window.insert(id, taken.clone());
+            let taking = {
+                let (state, session_id) = (Shared::clone(&state), session_id.clone());
+                async move {
+                    let appended = append::append(&state, &intent, Line::Bounded).await?;
+                    Ok(Taken { session_id, position: appended.position, logged_at: appended.logged_at })
+                }
+            };
+            let taking = idempotency::take(&state, id, &session_id, Box::pin(taking));
+            let taken = append::in_time(&state, taking).await?;
             state.metrics.accept.observe(started.elapsed().as_secs_f64());
             (taken, false)
         }

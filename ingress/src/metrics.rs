@@ -30,6 +30,8 @@ pub const ADDRESSES: &str = "orderly_ingress_addresses";
 pub const GAPS_TOTAL: &str = "orderly_ingress_fanout_gaps_total";
 /// Retries that were answered without a new record.
 pub const RETRIES_TOTAL: &str = "orderly_ingress_retries_total";
+/// Bookings whose client left, or had waited for its time, before they were in the log.
+pub const LEFT_TOTAL: &str = "orderly_ingress_left_total";
 /// Fields of personal data that this node sealed. A key is good for 2^32 of them.
 pub const PERSONAL_SEALED_TOTAL: &str = "orderly_ingress_personal_sealed_total";
 /// Sealed fields that this node could not open: their key is not in its keys file, or they were changed.
@@ -105,6 +107,7 @@ pub(crate) struct Metrics {
     pub(crate) slow_readers_cut: IntCounter,
     pub(crate) gaps: IntCounter,
     pub(crate) retries: IntCounter,
+    pub(crate) left: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) personal_sealed: IntCounter,
     pub(crate) personal_unopened: IntCounter,
@@ -168,6 +171,7 @@ impl Metrics {
             slow_readers_cut: counter(SLOW_READERS_CUT_TOTAL, "Connections cut because the client did not read.")?,
             gaps: counter(GAPS_TOTAL, "Times that this node missed published decisions and read the store.")?,
             retries: counter(RETRIES_TOTAL, "Retries that were answered without a new record.")?,
+            left: counter(LEFT_TOTAL, "Bookings that went on into the log after their client had left.")?,
             panics: counter(PANICS_TOTAL, "Requests whose handler panicked.")?,
             personal_sealed: counter(PERSONAL_SEALED_TOTAL, "Fields of personal data that were sealed.")?,
             personal_unopened: counter(PERSONAL_UNOPENED_TOTAL, "Sealed fields that could not be opened.")?,

@@ -90,14 +90,14 @@ pub mod kind {
 }
 
 /// A problem, on its way to the client. `?` in a handler answers with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem(Box<Parts>);
 
 /// Goes with the answer to a request that was not taken: when to ask again. A browser gets a page that does so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ComeBack(pub(crate) Duration);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Parts {
     kind: &'static Kind,
     retry_after: Option<Duration>,

@@ -151,6 +151,56 @@ async fn a_log_that_does_not_answer_in_time_leaves_it_open() {
     }
 }
 
+/// What is on its way into the log goes on without whoever asked for it, and asking again finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_and_asks_again_is_written_down_once() {
+    let clock = Held::new();
+    let kit = Kit::of(Setup { log_clock: Some(Arc::clone(&clock) as _), ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 5), session("s2", "wang", 5)]).await;
+    let before = kit.logged().await;
+    let hold = clock.hold();
+    // On a connection of its own, which ends with it.
+    let asks = kit.booking("ann", "k1", "s1").build().unwrap();
+    let asks = tokio::spawn(async move { reqwest::Client::new().execute(asks).await });
+    clock.waits().await;
+    asks.abort();
+    kit.until_metric("orderly_ingress_left_total 1\n").await;
+    // A key is bound to what was asked first, also on its way.
+    problem(kit.booking("ann", "k1", "s2").send().await.unwrap(), 422, "idempotency-key-reused").await;
+    let again = tokio::spawn(kit.booking("ann", "k1", "s1").send());
+    drop(hold);
+    let taken = again.await.unwrap().unwrap();
+    assert_eq!(taken.status(), StatusCode::ACCEPTED);
+    let ticket = ticket_of(&taken.json().await.unwrap());
+    assert_eq!(outcome(&kit, "ann", &ticket).await["status"], "booked");
+    assert_eq!(kit.logged().await, before + 1, "it is there once");
+}
+
+/// Nobody is told for ever what an attempt came to whose patient had left.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_an_attempt_that_failed_tries_anew() {
+    let switches = Arc::new(Switches::default());
+    let clock = Held::new();
+    let edges = {
+        let switches = Arc::clone(&switches);
+        Box::new(move |ports| switched(ports, &switches))
+    };
+    let kit = Kit::of(Setup { edges, log_clock: Some(Arc::clone(&clock) as _), ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 5)]).await;
+    Switches::set(&switches.doubt, true);
+    let hold = clock.hold();
+    let asks = kit.booking("ann", "k1", "s1").build().unwrap();
+    let asks = tokio::spawn(async move { reqwest::Client::new().execute(asks).await });
+    clock.waits().await;
+    asks.abort();
+    kit.until_metric("orderly_ingress_left_total 1\n").await;
+    let again = tokio::spawn(kit.booking("ann", "k1", "s1").send());
+    drop(hold);
+    problem(again.await.unwrap().unwrap(), 503, "outcome-unknown").await;
+    Switches::set(&switches.doubt, false);
+    assert_eq!(kit.book("ann", "k1", "s1").await["number"], 1);
+}
+
 /// The log's folder is gone and an empty log is in its place: what came to lie where another record was decided would never
 /// be decided itself.
 #[tokio::test(flavor = "multi_thread")]
