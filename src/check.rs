@@ -1,12 +1,14 @@
 //! `orderly check`: the checker's verdict on a data folder, as a table or as JSON.
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufReader, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use orderly_checker::{Invariant, Options, Report};
+use orderly_checker::{Clients, Invariant, Options, Report};
 use orderly_domain::port::store::Progress;
 use orderly_domain::port::{Analytics, Ledger, Store};
 use orderly_sinks::{analytics, ledger};
@@ -22,12 +24,15 @@ const ANALYTICS_WAIT: Duration = Duration::from_secs(10);
 
 /// Checks the configured data folder and prints what was found; true when every invariant holds. A server may be running
 /// on the folder: nothing is written. `idle` says that none should be deciding, so that everything must have arrived.
+/// `histories` are files with what clients were told, which is compared, too.
 ///
 /// # Errors
-/// When the folder cannot be read.
-pub(crate) async fn run(config: &Config, idle: bool, as_json: bool) -> anyhow::Result<bool> {
+/// When the folder or a history cannot be read.
+pub(crate) async fn run(config: &Config, histories: &[PathBuf], idle: bool, as_json: bool) -> anyhow::Result<bool> {
+    // Before anything else: what these say that was told was decided before.
+    let clients = clients(histories)?;
     let past = Past::open(config).await?;
-    let report = checked(config, &past, options(config, idle)).await;
+    let report = checked(config, &past, clients.as_ref(), options(config, idle)).await;
     past.close().await;
     let report = report?;
     let mut out = std::io::stdout().lock();
@@ -51,7 +56,7 @@ pub(crate) fn options(config: &Config, idle: bool) -> Options {
 }
 
 /// Of servers only schemas may be written, if they are missing or older than this program.
-async fn checked(config: &Config, past: &Past, options: Options) -> anyhow::Result<Report> {
+async fn checked(config: &Config, past: &Past, clients: Option<&Clients>, options: Options) -> anyhow::Result<Report> {
     let report = orderly_checker::check(&*past.log, &*past.store, options).await;
     let mut report = report.with_context(|| match config.profile {
         Profile::Embedded => format!("cannot check {}", config.data.display()),
@@ -68,7 +73,21 @@ async fn checked(config: &Config, past: &Past, options: Options) -> anyhow::Resu
         }
         orderly_checker::check_analytics(&*analytics, &*past.store, options, &mut report).await?;
     }
+    if let Some(clients) = clients {
+        orderly_checker::check_clients(&*past.log, &*past.store, clients, options, &mut report).await?;
+    }
     Ok(report)
+}
+
+/// What clients were told, by these files; `None` when there are none.
+fn clients(histories: &[PathBuf]) -> anyhow::Result<Option<Clients>> {
+    let mut clients = None;
+    for path in histories {
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+        clients.get_or_insert_with(Clients::default).read(&name, BufReader::new(file))?;
+    }
+    Ok(clients)
 }
 
 /// The ledger; `None` for one that is in the process that decides.

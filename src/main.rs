@@ -63,7 +63,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(command) => {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
-            if !check::run(&config, command.idle, command.json).await? {
+            if !check::run(&config, &command.clients, command.idle, command.json).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -80,6 +80,8 @@ before the group had them, a line says so: {\"gap\":{\"batches\":3}} (null when 
       Check ./data, also while a server is running on it.
   orderly check --data /var/lib/orderly --idle
       Nothing is being decided: every intent must have its decision.
+  orderly check --clients rush-1.ndjson rush-2.ndjson
+      Compare, besides, every place in the log and every outcome that clients were told with the log and its decisions.
 
 It reads only. Exit status 1 when an invariant is broken; the rows that break it are listed.")]
     Check(Check),

@@ -19,6 +19,10 @@ pub(crate) struct Check {
     #[arg(long)]
     pub idle: bool,
 
+    /// Compare what clients were told by these histories, as `orderly-bench rush --history FILE` writes them
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub clients: Vec<PathBuf>,
+
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

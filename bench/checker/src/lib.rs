@@ -13,6 +13,7 @@
 mod analytics;
 mod auditor;
 mod books;
+mod clients;
 mod history;
 mod judge;
 mod ledger;
@@ -26,6 +27,7 @@ use orderly_domain::{Position, envelope};
 
 pub use analytics::check as check_analytics;
 pub use auditor::{Auditor, Judged};
+pub use clients::{Clients, check as check_clients};
 pub use ledger::{LedgerWatch, check as check_ledger};
 pub use report::{Finding, Invariant, Report, VIOLATIONS_SHOWN_MAX};
 
@@ -74,6 +76,16 @@ pub enum Error {
         position: Position,
         /// What it asks for.
         source: envelope::Error,
+    },
+    /// A history of what clients were told could not be read.
+    #[error("cannot read line {line} of {name}: {cause}")]
+    History {
+        /// The history.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+        /// Why not.
+        cause: String,
     },
 }
 

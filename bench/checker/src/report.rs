@@ -8,7 +8,7 @@ use serde::Serialize;
 /// How many violations of one invariant are written out; all are counted.
 pub const VIOLATIONS_SHOWN_MAX: usize = 20;
 
-/// Something that must be true, and shows in the log, the store or the analytics.
+/// Something that must be true, and shows in the log, the store, the analytics or what clients were told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
@@ -30,10 +30,13 @@ pub enum Invariant {
     AnalyticsAgree,
     /// Deciding the log again gives the same decisions.
     Deterministic,
+    /// What clients were told is what was decided.
+    ClientsAgree,
 }
 
 impl Invariant {
-    /// Every one, in the blueprint's order.
+    /// Every one that a running system shows by itself, in the blueprint's order. [`Self::ClientsAgree`] takes a history of what
+    /// clients were told.
     pub const ALL: [Self; 9] = [
         Self::NoOversell,
         Self::NoLoss,
@@ -46,7 +49,7 @@ impl Invariant {
         Self::Deterministic,
     ];
 
-    /// Its number in `docs/ARCHITECTURE.md`.
+    /// Its number in the blueprint, which has twelve.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -59,6 +62,7 @@ impl Invariant {
             Self::Conserved => 9,
             Self::AnalyticsAgree => 10,
             Self::Deterministic => 12,
+            Self::ClientsAgree => 13,
         }
     }
 
@@ -75,6 +79,7 @@ impl Invariant {
             Self::Conserved => "conserved",
             Self::AnalyticsAgree => "analytics agree",
             Self::Deterministic => "deterministic",
+            Self::ClientsAgree => "clients agree",
         }
     }
 
@@ -88,6 +93,7 @@ impl Invariant {
             Self::OnePerPatient => "appointments",
             Self::InOrder => "bookings",
             Self::AtomicProgress => "partitions",
+            Self::ClientsAgree => "calls",
         }
     }
 }

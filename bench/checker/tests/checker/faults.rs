@@ -11,7 +11,7 @@ use crate::hospital::{Hospital, PARTITIONS, Step, book, cancel, open, reference}
 /// The history that faults are planted in. Session 0 has two numbers, session 1 four.
 const STEPS: usize = 14;
 
-fn steps() -> [Step; STEPS] {
+pub(crate) fn steps() -> [Step; STEPS] {
     [
         Step::Ask(open(0, 2)),
         Step::Ask(open(1, 4)),
@@ -31,7 +31,7 @@ fn steps() -> [Step; STEPS] {
 }
 
 /// Where a step's record lies.
-fn position(step: usize) -> Position {
+pub(crate) fn position(step: usize) -> Position {
     let partition = |step: &Step| match step {
         Step::Ask(command) => Some(partition_of(command.doctor_id(), PARTITIONS)),
         Step::Noise => Some(0),
@@ -43,7 +43,7 @@ fn position(step: usize) -> Position {
 }
 
 /// Opens the store past its constraints.
-fn unguarded(folder: &Path) -> Connection {
+pub(crate) fn unguarded(folder: &Path) -> Connection {
     let store = Connection::open(folder.join("store.sqlite")).expect("the store");
     store
         .execute_batch(
@@ -56,7 +56,7 @@ fn unguarded(folder: &Path) -> Connection {
 }
 
 /// The SQL that tells a step's row.
-fn at(step: usize) -> String {
+pub(crate) fn at(step: usize) -> String {
     let Position { partition, offset } = position(step);
     format!("partition = {partition} AND log_offset = {offset}")
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::civil::{date, time};
-use orderly_checker::{Options, Report};
+use orderly_checker::{Clients, Options, Report};
 use orderly_domain::clock::Manual;
 use orderly_domain::envelope::{self, Intent};
 use orderly_domain::inventory::DepartmentDay;
@@ -171,6 +171,14 @@ impl Hospital {
         check(self.folder.path(), idle).await
     }
 
+    /// What is wrong with what clients were told.
+    pub(crate) async fn check_clients(&self, clients: &Clients, idle: bool) -> Report {
+        let (log, store) = past(self.folder.path());
+        let (options, mut report) = (Options { idle, ..Options::default() }, Report::default());
+        orderly_checker::check_clients(&log, &store, clients, options, &mut report).await.expect("readable");
+        report
+    }
+
     /// The verdict when nothing is known of an order over partitions.
     pub(crate) async fn check_unordered(&self) -> Report {
         check_with(self.folder.path(), Options { idle: true, ordered_over_partitions: false, ..Options::default() })
@@ -183,9 +191,13 @@ pub(crate) async fn check(folder: &Path, idle: bool) -> Report {
 }
 
 async fn check_with(folder: &Path, options: Options) -> Report {
-    let log = log::sqlite::Log::open_read_only(folder).expect("a log");
-    let store = store::sqlite::Store::open_read_only(folder).expect("a store");
+    let (log, store) = past(folder);
     orderly_checker::check(&log, &store, options).await.expect("readable")
+}
+
+fn past(folder: &Path) -> (log::sqlite::Log, store::sqlite::Store) {
+    let log = log::sqlite::Log::open_read_only(folder).expect("a log");
+    (log, store::sqlite::Store::open_read_only(folder).expect("a store"))
 }
 
 fn commit(decisions: Vec<Decision>) -> Commit {

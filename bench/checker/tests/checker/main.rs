@@ -2,6 +2,7 @@
 
 mod analytics;
 mod auditor;
+mod clients;
 mod faults;
 mod forgotten;
 mod histories;
