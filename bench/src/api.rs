@@ -32,7 +32,7 @@ pub enum Role {
 }
 
 /// Where a ticket is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Not decided.
@@ -46,7 +46,7 @@ pub enum Status {
 }
 
 /// A place in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The partition.
     pub partition: u16,
@@ -69,6 +69,8 @@ pub struct Ticket {
     pub decided_at: Option<Timestamp>,
     /// Where its intent lies.
     pub log: Option<Place>,
+    /// In the answer to a cancellation: where that lies. `None` in all others, and when the ticket was cancelled before.
+    pub cancellation: Option<Place>,
 }
 
 impl Ticket {
@@ -109,6 +111,21 @@ pub enum Submission {
     Shed(Duration),
     /// Any other answer: the status and what it says. Trying again does not help.
     Refused(String),
+}
+
+/// An answer, with the status that it came with.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// What it means.
+    pub submission: Submission,
+}
+
+impl Reply {
+    fn read(answer: &Answer) -> Self {
+        Self { status: answer.status, submission: submission(answer) }
+    }
 }
 
 /// The server's API.
@@ -165,6 +182,20 @@ impl Api {
         body: &Bytes,
         wait: Option<Duration>,
     ) -> Result<Submission, Error> {
+        self.reply_to_booking(bearer, key, body, wait).await.map(|reply| reply.submission)
+    }
+
+    /// [`Self::book`], with the answer's status.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn reply_to_booking(
+        &self,
+        bearer: &HeaderValue,
+        key: &HeaderValue,
+        body: &Bytes,
+        wait: Option<Duration>,
+    ) -> Result<Reply, Error> {
         let mut answer = None;
         loop {
             let mut request = authorised(Method::POST, "/v1/bookings", bearer, body.clone())?;
@@ -183,7 +214,7 @@ impl Api {
                     answer = Some(solve.await.map_err(|error| Error::Broken(error.into()))?);
                     self.challenges_solved.fetch_add(1, Ordering::Relaxed);
                 }
-                _ => return Ok(submission(&said)),
+                _ => return Ok(Reply::read(&said)),
             }
         }
     }
@@ -193,9 +224,22 @@ impl Api {
     /// # Errors
     /// When there is no answer.
     pub async fn cancel(&self, bearer: &HeaderValue, ticket: &str, wait: Duration) -> Result<Submission, Error> {
+        self.reply_to_cancellation(bearer, ticket, wait).await.map(|reply| reply.submission)
+    }
+
+    /// [`Self::cancel`], with the answer's status.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn reply_to_cancellation(
+        &self,
+        bearer: &HeaderValue,
+        ticket: &str,
+        wait: Duration,
+    ) -> Result<Reply, Error> {
         let mut request = authorised(Method::DELETE, &format!("/v1/tickets/{ticket}"), bearer, Bytes::new())?;
         request.headers_mut().insert("prefer", prefer(wait)?);
-        self.client.send(request).await.map(|answer| submission(&answer))
+        self.client.send(request).await.map(|answer| Reply::read(&answer))
     }
 
     /// Looks a ticket up, and waits up to `wait` for its outcome.
@@ -203,8 +247,16 @@ impl Api {
     /// # Errors
     /// When there is no answer.
     pub async fn ticket(&self, bearer: &HeaderValue, ticket: &str, wait: Duration) -> Result<Submission, Error> {
+        self.reply_to_look(bearer, ticket, wait).await.map(|reply| reply.submission)
+    }
+
+    /// [`Self::ticket`], with the answer's status.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn reply_to_look(&self, bearer: &HeaderValue, ticket: &str, wait: Duration) -> Result<Reply, Error> {
         let path = format!("/v1/tickets/{ticket}?wait_ms={}", wait.as_millis());
-        self.client.send(authorised(Method::GET, &path, bearer, Bytes::new())?).await.map(|answer| submission(&answer))
+        self.client.send(authorised(Method::GET, &path, bearer, Bytes::new())?).await.map(|answer| Reply::read(&answer))
     }
 
     /// Follows a ticket's events; `None` when all streams are in use.

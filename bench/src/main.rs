@@ -138,7 +138,7 @@ async fn rush(url: &str, options: &rush::Options, verdict: &verdict::Options) ->
         let text = format!("{}\n{}", report.machine, report.command);
         plot::draw(path, "A release's rush, decided", &text, &plot::rush(&report.timeline))?;
     }
-    Ok(verdict.check()? && report.passed())
+    Ok(verdict.check(options.history.as_deref())? && report.passed())
 }
 
 async fn replay(url: &str, options: replay::Options, verdict: &verdict::Options) -> anyhow::Result<bool> {
@@ -157,7 +157,7 @@ async fn replay(url: &str, options: replay::Options, verdict: &verdict::Options)
         let text = format!("{}\n{}\ndoctors and times of day are invented", report.machine, report.command);
         plot::draw(path, "Real bookings, replayed", &text, &plot::replay(&report.timeline))?;
     }
-    Ok(verdict.check()? && report.passed())
+    Ok(verdict.check(None)? && report.passed())
 }
 
 fn held(report: &soak::Report, output: &soak::Output) -> anyhow::Result<bool> {

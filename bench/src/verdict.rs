@@ -18,25 +18,31 @@ pub struct Options {
 }
 
 impl Options {
-    /// Checks the folder, if one is named. The checker prints to this process's own output.
+    /// Checks the folder, if one is named, and with it what clients were told, if there is a history of that. The checker
+    /// prints to this process's own output.
     ///
     /// # Errors
     /// When the checker cannot be started.
-    pub fn check(&self) -> anyhow::Result<bool> {
+    pub fn check(&self, clients: Option<&Path>) -> anyhow::Result<bool> {
         let Some(data) = &self.data else { return Ok(true) };
         match &self.check_with {
-            Some(program) => check(program, data),
+            Some(program) => check(program, data, clients),
             None => check(
                 &std::env::current_exe().context("this program's folder is not known")?.with_file_name("orderly"),
                 data,
+                clients,
             ),
         }
     }
 }
 
-fn check(program: &Path, data: &Path) -> anyhow::Result<bool> {
-    let status = Command::new(program).arg("check").arg("--data").arg(data).status();
-    let status = status.with_context(|| {
+fn check(program: &Path, data: &Path, clients: Option<&Path>) -> anyhow::Result<bool> {
+    let mut check = Command::new(program);
+    check.arg("check").arg("--data").arg(data);
+    if let Some(clients) = clients {
+        check.arg("--clients").arg(clients);
+    }
+    let status = check.status().with_context(|| {
         format!("cannot start {}; build it first, or name another by --check-with", program.display())
     })?;
     Ok(status.success())
@@ -48,10 +54,10 @@ mod tests {
 
     #[test]
     fn the_checkers_status_is_the_verdict() {
-        let of = |program: &str| Options { data: Some("folder".into()), check_with: Some(program.into()) }.check();
+        let of = |program: &str| Options { data: Some("folder".into()), check_with: Some(program.into()) }.check(None);
         assert!(of("/bin/true").expect("started"));
         assert!(!of("/bin/false").expect("started"));
         assert!(of("/no/such/program").is_err());
-        assert!(Options { data: None, check_with: None }.check().expect("nothing to do"));
+        assert!(Options { data: None, check_with: None }.check(None).expect("nothing to do"));
     }
 }

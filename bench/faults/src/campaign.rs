@@ -110,15 +110,18 @@ impl Campaign {
         for blow in blows {
             self.strike(*blow).await.with_context(|| format!("after {}", names(&[*blow])))?;
         }
+        let clients = load.history().to_owned();
         let played = load.end().await?;
         if !played.passed() {
             Load::keep(&played, self.cluster.folder())?;
             anyhow::bail!("after {}:\n{}", names(blows), played.to_text());
         }
         self.report.accepted += played.counts.accepted;
-        self.cluster.check().await.with_context(|| format!("after {}", names(blows)))?;
+        self.report.booked += played.counts.booked;
+        self.cluster.check(&clients).await.with_context(|| format!("after {}", names(blows)))?;
         self.report.checks += 1;
-        Ok(())
+        // Only what somebody has to look into is kept.
+        std::fs::remove_file(&clients).with_context(|| format!("cannot remove {}", clients.display()))
     }
 
     async fn strike(&mut self, (fault, lasts): Blow) -> anyhow::Result<()> {

@@ -209,15 +209,16 @@ impl Cluster {
         tokio::time::timeout(PATIENCE, idle).await.context("the pipelines do not decide everything")
     }
 
-    /// Runs `orderly check --idle`; its report. The auditor, which looked on all the time, must be content too.
+    /// Runs `orderly check --idle` with a history of what clients were told; its report. The auditor, which looked on all the
+    /// time, must be content too.
     ///
     /// # Errors
     /// When an invariant is broken.
-    pub(crate) async fn check(&self) -> anyhow::Result<String> {
+    pub(crate) async fn check(&self, clients: &Path) -> anyhow::Result<String> {
         self.until_idle().await?;
         self.audited().await?;
         let mut check = Command::new(&self.program);
-        check.args(["check", "--idle", "--config"]).arg(&self.config);
+        check.args(["check", "--idle", "--config"]).arg(&self.config).arg("--clients").arg(clients);
         let told = tokio::task::block_in_place(|| check.output()).context("cannot start the checker")?;
         let text = format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
         anyhow::ensure!(told.status.success(), "the checker is not content:\n{text}");

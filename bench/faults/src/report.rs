@@ -42,6 +42,8 @@ pub struct Report {
     pub rushes: u64,
     /// Intents that were accepted; each has its outcome.
     pub accepted: u64,
+    /// Those of them that got a number.
+    pub booked: u64,
     /// How often the checker looked and was content.
     pub checks: u64,
     /// By kind, and all together at the end.
@@ -91,6 +93,7 @@ impl Report {
             seconds: 0.0,
             rushes: 0,
             accepted: 0,
+            booked: 0,
             checks: 0,
             recoveries: Vec::new(),
             alarm_s: None,
@@ -109,7 +112,7 @@ impl Report {
             let figures = [p50_s, p99_s, max_s].map(|value| format!("{value:.2}"));
             table.add_row([name, count.to_string()].into_iter().chain(figures).collect::<Vec<_>>());
         }
-        let Self { machine, seed, seconds, rushes, accepted, checks, alarm_s, left_out, failed, .. } = self;
+        let Self { machine, seed, seconds, rushes, accepted, booked, checks, alarm_s, left_out, failed, .. } = self;
         let ended = match failed {
             None => "found no violation.".to_owned(),
             Some(why) => format!("was content, until it failed: {why}"),
@@ -124,14 +127,14 @@ impl Report {
             if names.is_empty() { names } else { format!("left out, since this machine does not allow it: {names}\n") };
         format!(
             "{table}\n{machine}; seed {seed}; {seconds:.0} s; {accepted} intents accepted in {rushes} rushes, every outcome \
-             learnt; the checker looked {checks} times and {ended}\n{alarm}{left_out}"
+             learnt, {booked} booked; the checker looked {checks} times and {ended}\n{alarm}{left_out}"
         )
     }
 
     /// Its line in a ledger of campaigns.
     #[must_use]
     pub fn to_line(&self, date: jiff::civil::Date) -> String {
-        let Self { seed, seconds, rushes, accepted, checks, .. } = self;
+        let Self { seed, seconds, rushes, accepted, booked, checks, .. } = self;
         let faults = self.recoveries.iter().find(|recovery| recovery.fault.is_none()).map_or(0, |all| all.count);
         let kinds = self.recoveries.iter().filter_map(|recovery| {
             let Recovery { fault, count, p50_s, p99_s, .. } = recovery;
@@ -147,7 +150,7 @@ impl Report {
         });
         let (minutes, commit) = (seconds / 60.0, machine::commit());
         format!(
-            "| {date} | {seed} | {minutes:.0} | {rushes} | {faults} | {accepted} | {checks} | {failed} | `{commit}` | \
+            "| {date} | {seed} | {minutes:.0} | {rushes} | {faults} | {accepted}, {booked} booked | {checks} | {failed} | `{commit}` | \
              {kinds} |\n"
         )
     }
@@ -164,7 +167,7 @@ mod tests {
             times.record(Fault::RedisFlushed, Duration::from_secs(seconds));
         }
         times.record(Fault::KafkaKilled, Duration::from_secs(9));
-        let report = Report { recoveries: times.recoveries(), ..Report::new(7) };
+        let report = Report { recoveries: times.recoveries(), accepted: 9, booked: 5, ..Report::new(7) };
         let figures: Vec<_> =
             report.recoveries.iter().map(|r| (r.fault, r.count, r.p50_s.round(), r.max_s.round())).collect();
         let expected =
@@ -174,7 +177,7 @@ mod tests {
         let told = Report { alarm_s: Some(1.5), left_out: vec![Fault::ClockShifted], ..report.clone() }.to_text();
         assert!(told.contains("after 1.50 s\nleft out") && told.ends_with("clock-shifted\n"), "{told}");
         let line = report.to_line(jiff::civil::date(2026, 1, 2));
-        assert!(line.starts_with("| 2026-01-02 | 7 | 0 | 0 | 4 | 0 | 0 | 0 | `"), "{line}");
+        assert!(line.starts_with("| 2026-01-02 | 7 | 0 | 0 | 4 | 9, 5 booked | 0 | 0 | `"), "{line}");
         assert!(line.ends_with("| kafka-killed 1: 9.0, 9.0; redis-flushed 3: 2.0, 3.0 |\n"), "{line}");
         let failed = Report { failed: Some("waited\nin | vain".into()), ..report };
         assert!(failed.to_line(jiff::civil::date(2026, 1, 2)).contains("| 1: waited in / vain |"));

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use orderly_domain::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::calls::Wish;
+use super::history::History;
 use crate::api::{Api, Session, Status, Submission, Ticket};
 use crate::client::Error;
 use crate::demand::{Follow, Intent, Retry};
@@ -53,6 +54,8 @@ pub(super) struct Hospital {
     pub(super) drain: Duration,
     /// For the progress bar.
     pub(super) tally: Tally,
+    /// Where every call is written down.
+    pub(super) history: History,
 }
 
 /// How far a run is.
@@ -93,6 +96,15 @@ pub(super) enum Repeat {
     Unknown,
 }
 
+/// What a look told of a ticket whose outcome had been pushed.
+#[derive(Clone, Debug)]
+pub(super) enum Look {
+    /// An outcome.
+    Told(Ticket),
+    /// None, within the time.
+    Nothing,
+}
+
 /// What is known of an intent at the end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Life {
@@ -104,6 +116,8 @@ pub(super) struct Life {
     pub(super) outcome: Option<Ticket>,
     /// From the acceptance to the pushed outcome, where it was pushed.
     pub(super) pushed: Option<Duration>,
+    /// The same outcome looked up, where it was pushed.
+    pub(super) looked: Option<Look>,
     pub(super) cancellation: Option<Cancellation>,
     pub(super) repeat: Option<Repeat>,
     /// An answer that was neither an acceptance nor a request to come back.
@@ -121,7 +135,8 @@ impl Hospital {
     pub(super) async fn live(self: Arc<Self>, index: usize, intent: Intent) -> Life {
         self.tally.offered.fetch_add(1, Ordering::Relaxed);
         let mut life = Life { index, ..Life::default() };
-        let submit = || self.submit(index, &intent);
+        let wish = Wish::new(&self.run, index, &intent);
+        let submit = || self.submit(&wish);
         let (first, second) = if intent.retry == Retry::AtOnce {
             let (first, second) = tokio::join!(submit(), submit());
             (first, Some(second))
@@ -136,11 +151,11 @@ impl Hospital {
                 // The double click's other half may have been accepted: then it is the one that counts.
                 let Some(Submitted { answers, result: Ok(ticket), at }) = second else { return life };
                 life.answers.add(answers);
-                self.outcome_of(&mut life, &intent, ticket, at).await;
+                self.outcome_of(&mut life, &wish, ticket, at).await;
                 return life;
             }
         };
-        self.outcome_of(&mut life, &intent, ticket, first.at).await;
+        self.outcome_of(&mut life, &wish, ticket, first.at).await;
         let second = match (second, intent.retry) {
             (None, Retry::After(pause)) => {
                 tokio::time::sleep(pause).await;
@@ -152,33 +167,30 @@ impl Hospital {
             life.answers.add(second.answers);
             life.repeat = Some(match second.result {
                 Err(_) => Repeat::NotAccepted,
-                Ok(ticket) => self.poll(&intent, ticket).await.map_or(Repeat::Unknown, Repeat::Decided),
+                Ok(ticket) => self.poll(&wish, ticket).await.map_or(Repeat::Unknown, Repeat::Decided),
             });
         }
         if intent.cancel
             && let Some(ticket) = life.outcome.as_ref().filter(|ticket| ticket.status == Status::Booked).cloned()
         {
-            life.cancellation = Some(self.cancel(&mut life.answers, &intent, ticket).await);
+            life.cancellation = Some(self.cancel(&mut life.answers, &wish, ticket).await);
         }
         life
     }
 
     /// Until when something that begins now is waited for.
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         let now = Instant::now();
         let from = if *self.arrivals_over.borrow() { now } else { self.arrivals_end.max(now) };
         from + self.drain
     }
 
     /// Submits until it is accepted, refused or tried often enough.
-    async fn submit(&self, index: usize, intent: &Intent) -> Submitted {
-        let key = HeaderValue::from_str(&format!("{}-{index}", self.run)).expect("digits and dashes");
-        let bearer = &self.bearers[intent.patient];
-        let body = &self.bodies[intent.session];
+    async fn submit(&self, wish: &Wish<'_>) -> Submitted {
         let deadline = self.deadline();
         let mut answers = Answers::default();
         for _ in 0..ATTEMPTS_MAX {
-            let pause = match self.desk.book(bearer, &key, body, None).await {
+            let pause = match self.book(wish).await {
                 Ok(Submission::Accepted(ticket)) => {
                     return Submitted { answers, result: Ok(ticket), at: self.start.elapsed() };
                 }
@@ -196,20 +208,22 @@ impl Hospital {
         Submitted { answers, result: Err(None), at: self.start.elapsed() }
     }
 
-    async fn outcome_of(&self, life: &mut Life, intent: &Intent, ticket: Ticket, accepted: Duration) {
+    async fn outcome_of(&self, life: &mut Life, wish: &Wish<'_>, ticket: Ticket, accepted: Duration) {
         self.tally.accepted.fetch_add(1, Ordering::Relaxed);
         life.accepted = Some(accepted);
-        if intent.follow == Follow::Push {
-            life.outcome = self.pushed(intent, &ticket).await;
+        if wish.intent.follow == Follow::Push {
+            life.outcome = self.pushed(wish, &ticket.ticket).await;
             if life.outcome.is_some() {
                 life.pushed = Some(self.start.elapsed().saturating_sub(accepted));
+                // As it was accepted, and so not decided: it is looked up for certain.
+                life.looked = Some(self.poll(wish, ticket.clone()).await.map_or(Look::Nothing, Look::Told));
             } else {
                 // An error would mean that nobody can set it any more.
                 let _ = self.arrivals_over.subscribe().wait_for(|over| *over).await;
             }
         }
         if life.outcome.is_none() {
-            life.outcome = self.poll(intent, ticket).await;
+            life.outcome = self.poll(wish, ticket).await;
         }
         if life.outcome.is_some() {
             self.tally.decided.fetch_add(1, Ordering::Relaxed);
@@ -217,14 +231,12 @@ impl Hospital {
     }
 
     /// Long-polls a ticket until it is decided; `None` when it was not in time.
-    async fn poll(&self, intent: &Intent, ticket: Ticket) -> Option<Ticket> {
-        let bearer = &self.bearers[intent.patient];
+    async fn poll(&self, wish: &Wish<'_>, ticket: Ticket) -> Option<Ticket> {
         let deadline = self.deadline();
         let mut known = ticket;
         while !known.decided() {
             let left = deadline.checked_duration_since(Instant::now())?;
-            let answer = self.polls.ticket(bearer, &known.ticket, POLL_WAIT.min(left)).await;
-            match answer {
+            match self.look(wish, &known.ticket, POLL_WAIT.min(left)).await {
                 Ok(Submission::Accepted(ticket)) if ticket.decided() => return Some(ticket),
                 Ok(Submission::Accepted(ticket)) => {
                     known = ticket;
@@ -237,32 +249,13 @@ impl Hospital {
         Some(known)
     }
 
-    /// The outcome that the server pushes; `None` when all streams are in use or the stream ended without one.
-    async fn pushed(&self, intent: &Intent, ticket: &Ticket) -> Option<Ticket> {
-        let read = async {
-            let mut stream = self.streams.events(&self.bearers[intent.patient], &ticket.ticket).await.ok()??;
-            if stream.status() != StatusCode::OK {
-                return None;
-            }
-            let mut events = EventReader::default();
-            while let Some(piece) = stream.next().await {
-                if let Some(outcome) = events.outcome(&piece) {
-                    return serde_json::from_str(&outcome).ok();
-                }
-            }
-            None
-        };
-        tokio::time::timeout_at(self.deadline(), read).await.ok()?
-    }
-
     /// Asks for a cancellation until it is answered: one that was not answered may have been accepted.
-    async fn cancel(&self, answers: &mut Answers, intent: &Intent, ticket: Ticket) -> Cancellation {
+    async fn cancel(&self, answers: &mut Answers, wish: &Wish<'_>, ticket: Ticket) -> Cancellation {
         let deadline = self.deadline();
         while Instant::now() < deadline {
-            let answer = self.polls.cancel(&self.bearers[intent.patient], &ticket.ticket, POLL_WAIT).await;
-            let pause = match answer {
+            let pause = match self.give_back(wish, &ticket.ticket, POLL_WAIT).await {
                 Ok(Submission::Accepted(known)) if known.status == Status::Cancelled => return Cancellation::Done,
-                Ok(Submission::Accepted(_)) => return self.cancelled(intent, &ticket).await,
+                Ok(Submission::Accepted(_)) => return self.cancelled(wish, &ticket).await,
                 Ok(Submission::Refused(_)) => return Cancellation::NotAccepted,
                 other => answers.pause(&other),
             };
@@ -272,11 +265,11 @@ impl Hospital {
     }
 
     /// Looks a booked ticket up until it is cancelled. A long poll would not wait: the booking is decided.
-    async fn cancelled(&self, intent: &Intent, ticket: &Ticket) -> Cancellation {
+    async fn cancelled(&self, wish: &Wish<'_>, ticket: &Ticket) -> Cancellation {
         let deadline = self.deadline();
         let mut pause = Duration::from_millis(20);
         while Instant::now() < deadline {
-            let answer = self.polls.ticket(&self.bearers[intent.patient], &ticket.ticket, Duration::ZERO).await;
+            let answer = self.look(wish, &ticket.ticket, Duration::ZERO).await;
             if matches!(&answer, Ok(Submission::Accepted(known)) if known.status == Status::Cancelled) {
                 return Cancellation::Done;
             }
@@ -310,56 +303,5 @@ impl Answers {
                 RECONNECT_PAUSE
             }
         }
-    }
-}
-
-/// The longest part of an event that is kept, in bytes; a ticket is much shorter.
-const EVENT_BYTES_MAX: usize = 64 * 1024;
-
-/// Finds the `outcome` in a stream of server-sent events that comes in pieces.
-#[derive(Debug, Default)]
-struct EventReader {
-    unread: Vec<u8>,
-    is_outcome: bool,
-    data: String,
-}
-
-impl EventReader {
-    /// Takes a piece in; the data of the `outcome` event once it is complete.
-    fn outcome(&mut self, piece: &[u8]) -> Option<String> {
-        self.unread.extend_from_slice(piece);
-        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.unread.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end();
-            if let Some(name) = line.strip_prefix("event:") {
-                self.is_outcome = name.trim() == "outcome";
-            } else if let Some(data) = line.strip_prefix("data:") {
-                data.trim().clone_into(&mut self.data);
-            } else if line.is_empty() {
-                let data = std::mem::take(&mut self.data);
-                if std::mem::take(&mut self.is_outcome) {
-                    return Some(data);
-                }
-            }
-        }
-        self.unread.truncate(EVENT_BYTES_MAX);
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_outcome_however_it_is_cut() {
-        let stream = b": hello\n\nid: 1\nevent: position\ndata: {\"position\":3}\n\nid: 2\nevent: outcome\ndata: {\"ticket\":\"t\"}\n\n";
-        for size in 1..stream.len() {
-            let mut reader = EventReader::default();
-            let found = stream.chunks(size).find_map(|piece| reader.outcome(piece));
-            assert_eq!(found.as_deref(), Some("{\"ticket\":\"t\"}"), "pieces of {size}");
-        }
-        assert_eq!(EventReader::default().outcome(b"event: position\ndata: {}\n\n"), None);
     }
 }

@@ -4,6 +4,9 @@
 //! send it: a server that stalls cannot hide the requests that waited for it (no coordinated omission). Timers tick in
 //! milliseconds, so that up to one of them is in every latency.
 
+mod calls;
+mod events;
+mod history;
 mod life;
 mod report;
 mod violation;
@@ -31,6 +34,7 @@ use crate::api::{Api, Role, Session};
 use crate::client::Client;
 use crate::demand::{Intent, Population, Shares};
 use crate::schedule::Profile;
+use history::History;
 use life::{Hospital, Life, Tally};
 pub use report::{Counts, Report};
 
@@ -92,6 +96,9 @@ pub struct Options {
     /// Write the plot as SVG
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
+    /// Write every call of patients and what it was answered, a line of JSON each, for `orderly check --clients`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
 }
 
 /// Plays a rush against the server at `url` and follows every accepted ticket.
@@ -124,6 +131,7 @@ pub async fn run_until(url: &str, options: &Options, end: watch::Receiver<bool>)
     let bearers = tokens(&desk, options.patients).await?;
     let bodies = sessions.iter().map(body).collect::<Result<_, _>>()?;
 
+    let history = History::create(options.history.as_deref())?;
     let start_wall = orderly_domain::clock::System.now();
     let start = Instant::now();
     let (arrivals_over, _) = watch::channel(false);
@@ -141,8 +149,10 @@ pub async fn run_until(url: &str, options: &Options, end: watch::Receiver<bool>)
         arrivals_over,
         drain: Duration::from_secs(options.drain_seconds),
         tally: Tally::default(),
+        history,
     });
     let lives = play(&hospital, &intents, end).await?;
+    hospital.history.finish()?;
     let resident_bytes = match hospital.desk.resident_bytes().await {
         None => options.pid.and_then(resident_bytes_of),
         known => known,
@@ -208,6 +218,11 @@ fn by_doctor(sessions: &[Session], random: &mut StdRng) -> Vec<Vec<usize>> {
     doctors
 }
 
+/// A patient's name, the `sub` of their token.
+fn patient(number: usize) -> String {
+    format!("patient-{number}")
+}
+
 fn body(session: &Session) -> serde_json::Result<Bytes> {
     serde_json::to_vec(&serde_json::json!({ "session_id": session.session_id })).map(Bytes::from)
 }
@@ -216,7 +231,7 @@ async fn tokens(desk: &Api, patients: usize) -> anyhow::Result<Vec<HeaderValue>>
     let bar = ProgressBar::new(patients as u64)
         .with_style(ProgressStyle::with_template("{elapsed:>4} {bar:30} {pos} of {len} patients have a token")?);
     let tokens = futures::stream::iter(0..patients)
-        .map(|patient| async move { desk.token(&format!("patient-{patient}"), Role::Patient).await })
+        .map(|patient| async move { desk.token(&self::patient(patient), Role::Patient).await })
         .buffered(TOKENS_AT_ONCE)
         .inspect_ok(|_| bar.inc(1))
         .try_collect()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::api::{Session, Status, Ticket};
 use crate::demand::Intent;
 
-use super::life::{Cancellation, Life, Repeat};
+use super::life::{Cancellation, Life, Look, Repeat};
 
 /// Every broken promise, as a sentence.
 pub(super) fn find(intents: &[Intent], sessions: &[Session], lives: &[Life]) -> Vec<String> {
@@ -25,6 +25,13 @@ pub(super) fn find(intents: &[Intent], sessions: &[Session], lives: &[Life]) -> 
             (Some(Repeat::Unknown), _) => found.push(format!("{who}: a retry was accepted, and no outcome was learnt")),
             (Some(Repeat::Decided(second)), Some(first)) if !same(first, second) => {
                 found.push(format!("{who}: {} at first, {} for the retry", words(first), words(second)));
+            }
+            _ => {}
+        }
+        match (&life.looked, &life.outcome) {
+            (Some(Look::Nothing), _) => found.push(format!("{who}: the outcome was pushed, and a look told none")),
+            (Some(Look::Told(looked)), Some(pushed)) if !same(pushed, looked) => {
+                found.push(format!("{who}: {} was pushed, {} was told by a look", words(pushed), words(looked)));
             }
             _ => {}
         }
@@ -48,7 +55,7 @@ pub(super) fn find(intents: &[Intent], sessions: &[Session], lives: &[Life]) -> 
     found
 }
 
-/// Whether a retry got the first answer.
+/// Whether the same was told twice.
 fn same(first: &Ticket, second: &Ticket) -> bool {
     (first.status, &first.reason, first.number) == (second.status, &second.reason, second.number)
 }
@@ -68,12 +75,16 @@ mod tests {
 
     fn ticket(status: Status, number: Option<u32>) -> Ticket {
         let reason = (status == Status::Rejected).then(|| "sold_out".to_owned());
-        Ticket { ticket: "t".to_owned(), status, reason, number, decided_at: None, log: None }
+        Ticket { ticket: "t".to_owned(), status, reason, number, decided_at: None, log: None, cancellation: None }
     }
 
     fn booked(index: usize, number: u32) -> Life {
         let outcome = Some(ticket(Status::Booked, Some(number)));
         Life { index, accepted: Some(Duration::ZERO), outcome, ..Life::default() }
+    }
+
+    fn sold_out(index: usize) -> Life {
+        Life { outcome: Some(ticket(Status::Rejected, None)), ..booked(index, 1) }
     }
 
     fn find_in(lives: &[Life]) -> Vec<String> {
@@ -101,7 +112,8 @@ mod tests {
     fn a_kept_promise_is_none() {
         let cancelled = Life { cancellation: Some(Cancellation::Done), ..booked(0, 1) };
         let retried = Life { repeat: Some(Repeat::Decided(ticket(Status::Booked, Some(2)))), ..booked(2, 2) };
-        assert_eq!(find_in(&[cancelled, booked(1, 1), retried]), Vec::<String>::new());
+        let looked = Life { looked: Some(Look::Told(ticket(Status::Rejected, None))), ..sold_out(3) };
+        assert_eq!(find_in(&[cancelled, booked(1, 1), retried, looked]), Vec::<String>::new());
     }
 
     #[test]
@@ -118,6 +130,11 @@ mod tests {
                 "booked number 1 at first, rejected (sold_out) for the retry",
             ),
             (vec![Life { outcome: Some(ticket(Status::Booked, None)), ..booked(0, 1) }], "without a number"),
+            (
+                vec![Life { looked: Some(Look::Told(ticket(Status::Booked, Some(2)))), ..booked(0, 1) }],
+                "booked number 1 was pushed, booked number 2 was told by a look",
+            ),
+            (vec![Life { looked: Some(Look::Nothing), ..booked(0, 1) }], "a look told none"),
         ];
         for (lives, expected) in broken {
             let found = find_in(&lives);

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     TurnsAway,
     /// The tenth ticket is never decided.
     Forgets,
+    /// What is pushed of a booking has the next number.
+    PushesOtherwise,
 }
 
 struct Record {
@@ -133,6 +135,17 @@ impl Hospital {
         self.records[index].cancelled |= matches!(outcome, Outcome::Cancelled { .. });
     }
 
+    /// What is pushed of it.
+    fn push(&self, index: usize) -> Value {
+        let mut view = self.view(index);
+        if self.fault == Fault::PushesOtherwise
+            && let Some(number) = view["number"].as_u64()
+        {
+            view["number"] = json!(number + 1);
+        }
+        view
+    }
+
     fn view(&self, index: usize) -> Value {
         let record = &self.records[index];
         let log = json!({ "partition": 0, "offset": index });
@@ -185,7 +198,8 @@ async fn book(State(hospital): State<Shared>, headers: HeaderMap, Json(body): Js
     if headers.contains_key("prefer") {
         return Json(hospital.view(index)).into_response();
     }
-    (StatusCode::ACCEPTED, Json(json!({ "ticket": index.to_string(), "status": "queued" }))).into_response()
+    let log = json!({ "partition": 0, "offset": index });
+    (StatusCode::ACCEPTED, Json(json!({ "ticket": index.to_string(), "status": "queued", "log": log }))).into_response()
 }
 
 async fn look(State(hospital): State<Shared>, Path(index): Path<usize>) -> Json<Value> {
@@ -199,7 +213,7 @@ async fn cancel(State(hospital): State<Shared>, Path(index): Path<usize>) -> Jso
 }
 
 async fn events(State(hospital): State<Shared>, Path(index): Path<usize>) -> Response {
-    let view = hospital.lock().unwrap().view(index);
+    let view = hospital.lock().unwrap().push(index);
     let position = "event: position\ndata: {\"position\":0}\n\n";
     let outcome = if view["status"] == "queued" { String::new() } else { format!("event: outcome\ndata: {view}\n\n") };
     ([("content-type", "text/event-stream")], format!("{position}{outcome}")).into_response()
