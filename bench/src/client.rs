@@ -70,13 +70,17 @@ impl Client {
         })
     }
 
-    /// Sends a request on the next free connection and reads the whole answer.
+    /// Sends a request on the next free connection and reads the whole answer. The wait for a connection counts as a wait for
+    /// the answer.
     ///
     /// # Errors
     /// All but [`Error::Url`].
     pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, Error> {
-        let _permit = self.permits.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
-        tokio::time::timeout(self.timeout, self.exchange(&request)).await.map_err(|_| Error::Timeout(self.timeout))?
+        let answer = async {
+            let _permit = self.permits.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
+            self.exchange(&request).await
+        };
+        tokio::time::timeout(self.timeout, answer).await.map_err(|_| Error::Timeout(self.timeout))?
     }
 
     /// Opens a stream on a connection of its own; `None` when all connections are in use.

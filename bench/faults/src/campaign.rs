@@ -19,22 +19,30 @@ use crate::report::{Report, Times};
 /// Faults in one rush of a campaign.
 const FAULTS_A_RUSH: usize = 4;
 
-/// One of every kind but the last one. What leaves data as they were shares a rush with its like.
-const ONCE: [&[Fault]; 14] = [
+/// One of every kind but the last one. A server that was killed, stopped, emptied or not heard of has a rush of its own, and so a
+/// look at what log, ledger, store and analytics hold after it; others share a rush with their like.
+const ONCE: [&[Fault]; 21] = [
     &[Fault::PipelineKilled, Fault::PipelineAdded],
     &[Fault::PipelineStopped],
     &[Fault::IngressKilled, Fault::RelayKilled, Fault::AuditorKilled, Fault::PolicySwapped, Fault::CertificatesRotated],
     &[Fault::ClockShifted],
-    &[Fault::KafkaKilled, Fault::KafkaStopped],
-    &[Fault::RedisKilled, Fault::RedisStopped, Fault::RedisSlow, Fault::RedisCut],
+    &[Fault::KafkaKilled],
+    &[Fault::KafkaStopped],
+    &[Fault::RedisKilled],
+    &[Fault::RedisStopped],
     &[Fault::RedisFlushed],
     &[Fault::RedisOld],
-    &[Fault::RedisUnheard, Fault::RedisHalfOpen, Fault::RedisFull],
-    &[Fault::PostgresKilled, Fault::PostgresStopped, Fault::PostgresSlow, Fault::PostgresCut],
-    &[Fault::PostgresUnheard, Fault::PostgresHalfOpen, Fault::PostgresFull],
+    &[Fault::RedisUnheard],
+    &[Fault::RedisSlow, Fault::RedisCut, Fault::RedisHalfOpen, Fault::RedisFull],
+    &[Fault::PostgresKilled],
+    &[Fault::PostgresStopped],
+    &[Fault::PostgresUnheard],
+    &[Fault::PostgresSlow, Fault::PostgresCut],
+    &[Fault::PostgresHalfOpen, Fault::PostgresFull],
     &[Fault::PostgresKilledBeforeCommit],
     &[Fault::PostgresKilledAfterCommit],
-    &[Fault::ClickhouseKilled, Fault::ClickhouseStopped],
+    &[Fault::ClickhouseKilled],
+    &[Fault::ClickhouseStopped],
 ];
 
 /// A fault, and how long it lasts.

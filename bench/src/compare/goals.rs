@@ -31,12 +31,12 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
         for (best, name) in best {
             let Some(best) = best else { continue };
             let what = format!("{}: {} ÷ {name}", workload.title(), system.title());
-            goals.push(Goal::new(what, row.goodput_per_s / best.goodput_per_s, Wanted::Least(least)));
+            goals.push(Goal::new(what, report.whole_per_s(row) / report.whole_per_s(best), Wanted::Least(least)));
         }
     }
     if let Some((row, bare)) = report.row(System::Orderly, Workload::Hot).zip(report.bare(Workload::Hot)) {
         let what = format!("{}: {} ÷ the bare handler", Workload::Hot.title(), System::Orderly.title());
-        goals.push(Goal::new(what, row.goodput_per_s / bare.per_s, Wanted::Least(0.45)));
+        goals.push(Goal::new(what, report.whole_per_s(row) / bare.per_s, Wanted::Least(0.45)));
     }
     if let Some(left) = report.row(System::Orderly, Workload::Storm).and_then(left_in_storm) {
         let what = format!("retry storm: {}, outcomes a second past its most ÷ its most", System::Orderly.title());

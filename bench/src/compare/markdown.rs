@@ -48,10 +48,12 @@ const HEAD: &str = "# Orderly beside what people would otherwise build\n\nWritte
                     absolute terms are this machine's; what travels is the ratios.\n\n";
 
 const READING: &str = "\n## How to read this
-- **decided/s**: final outcomes a second at the client; Orderly is asked with `Prefer: wait`, the baselines answer with the \
-outcome. Orderly has recorded every refusal durably by then; the baselines keep no record of one, and ask nobody who they are \
-(Orderly checks a signed token with each request).
-- **outcome**: from when a request was due (closed loop: from when it was sent) to its outcome, retries included.
+- **decided/s**: final outcomes a second at the client, over the whole load: who books slowly has the quick refusals still to come. \
+`≈` where a loop was ended before, after half a minute: computed as *all know after* is. Orderly is asked with `Prefer: wait`, the baselines answer \
+with the outcome. Orderly has written every refusal down by then, in its store, and the request behind it on the disk; the baselines keep no record \
+of one, and ask nobody who they are (Orderly checks a signed token with each request).
+- **outcome**: from when a request was due to its outcome, retries included. In a closed loop it is counted from when it was sent: compare \
+such latencies within one load only, since whoever is slower is asked less.
 - **accept**: to the 202. Whoever waits for the outcome sees none; so, under steady rates, it is measured at 70 % of what the \
 system decides at most, and under the other loads by the same load once more, on sessions of its own, asked without `Prefer: \
 wait` (a closed loop in part). The baselines have no 202: they answer with the outcome. In the storm nobody asks for one: \
@@ -63,8 +65,9 @@ doctor's load. `>` where it cannot be computed, `–` where patients come withou
 - **oversold, lost, doubled**: what people were told beside what the record holds. **out of order**: people who \
 got a place though they asked after somebody had been told that none is left. **checker**: Orderly's own, over log, store \
 and analytics.
-- **CPU**: of all processes of a system, its servers included (PostgreSQL's and Redis' background work too). **fsyncs**: \
-PostgreSQL's `wal_sync`; for Orderly, embedded, the transactions of the log, which wait once each. Kafka writes without \
+- **CPU**: of all processes of a system, its servers included (PostgreSQL's and Redis' background work too). **fsyncs**: those that \
+an answer waits for: PostgreSQL's `wal_sync`; for Orderly, embedded, the transactions of the log, one each. What nobody waits for is not \
+counted: Redis' append-only file, and the embedded store's write-ahead log. Kafka writes without \
 waiting for the disk, as it does by default: its promise is copies on other machines. \
 **memory**: the most of all processes' own memory, and once what they share.
 - **client busy**: the part of the time in which the client's one thread had a processor. It shares the machine with what it \
@@ -87,13 +90,13 @@ fn ratios(text: &mut String, report: &Report) {
         let cells = |name: &str, rate: f64| {
             let ratio = |system| {
                 let row = report.row(system, workload);
-                row.map_or_else(String::new, |row| format!("{:.2}", row.goodput_per_s / rate))
+                row.map_or_else(String::new, |row| format!("{:.2}", report.whole_per_s(row) / rate))
             };
             let name = format!("{name} {}/s", thousand(rate));
             [name.trim().to_owned(), ratio(System::Orderly), ratio(System::Distributed)].join(" | ")
         };
         let of = |row: Option<&Row>| {
-            row.map_or_else(|| " |  | ".to_owned(), |row| cells(row.system.title(), row.goodput_per_s))
+            row.map_or_else(|| " |  | ".to_owned(), |row| cells(row.system.title(), report.whole_per_s(row)))
         };
         let (disk, five) = (of(report.best_baseline(workload)), of(report.best_of_five(workload)));
         let bare = report.bare(workload).map_or_else(|| " |  | ".to_owned(), |bare| cells("", bare.per_s));
@@ -149,7 +152,7 @@ fn client(text: &mut String, report: &Report) {
                 cells.push(String::new());
                 continue;
             };
-            let times = bare.per_s / row.goodput_per_s;
+            let times = bare.per_s / report.whole_per_s(row);
             if *system != System::Memory && least.is_none_or(|(least, _)| times < least) {
                 least = Some((times, row));
             }
@@ -226,13 +229,15 @@ fn line(text: &mut String, report: &Report, row: &Row) {
         Some(AllKnow::Later(seconds)) => format!("> {seconds:.1}"),
         None => "–".to_owned(),
     };
+    let is_computed = matches!(report.all_know(row), Some(AllKnow::Computed(_)));
+    let whole = format!("{}{}", if is_computed { "≈ " } else { "" }, thousand(report.whole_per_s(row)));
     let wrong = |count: u64| if count == 0 { "0".to_owned() } else { format!("**{count}**") };
     let _ = writeln!(
         text,
         "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {accept} | {all_know} | {} | {} | {} | {} | {} | {} | {} | {checker} | {:.3} | {syncs} | \
          {:.0} | {:.2} | {:.0} % |",
         row.system.title(),
-        thousand(row.goodput_per_s),
+        whole,
         row.outcome.p50_ms,
         row.outcome.p95_ms,
         row.outcome.p99_ms,

@@ -148,8 +148,7 @@ impl Lab {
     /// Orderly, embedded, on a fresh folder.
     pub(super) async fn embedded(&self) -> anyhow::Result<Server> {
         let key = self.key.to_str().context("the folder for temporary files has a name in UTF-8")?;
-        let environment = [("ORDERLY_AUTH__KEY_FILE", key), ("ORDERLY_INGRESS__CONNECTIONS_PER_ADDRESS_MAX", "20000")];
-        process::orderly_with(&self.orderly, &environment).await
+        process::orderly_with(&self.orderly, &[("ORDERLY_AUTH__KEY_FILE", key)]).await
     }
 
     /// Orderly, distributed, on servers of its own: the ingress, and the pipeline.

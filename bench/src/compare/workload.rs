@@ -52,7 +52,7 @@ impl Size {
 
     /// How long a closed loop goes on, at most.
     pub(super) const fn cut(self) -> Duration {
-        Duration::from_secs(self.pick(300, 6))
+        Duration::from_secs(self.pick(300, 30))
     }
 
     /// How long each step of [`Workload::Ladder`] and [`Workload::Storm`] is.

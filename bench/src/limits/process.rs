@@ -80,7 +80,7 @@ pub(crate) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
     read().with_context(|| format!("the memory of process {process} cannot be read"))
 }
 
-/// `orderly serve --demo` on a folder of its own. It takes the client's word for the client's address, as if that were a proxy.
+/// `orderly serve --demo` on a folder of its own.
 pub(crate) async fn orderly(program: &Path) -> anyhow::Result<Server> {
     orderly_with(program, &[]).await
 }
@@ -91,7 +91,7 @@ pub(crate) async fn orderly_with(program: &Path, environment: &[(&str, &str)]) -
     let policy = folder.path().join("policy.toml");
     std::fs::write(&policy, OPEN_POLICY)?;
     let mut command = Command::new(program);
-    command.env("ORDERLY_INGRESS__TRUSTED_PROXIES", "127.0.0.1");
+    behind_a_proxy(&mut command);
     command.envs(environment.iter().copied());
     command.args(["serve", "--demo", "--data"]).arg(folder.path().join(DATA)).arg("--policy").arg(policy);
     start(command, folder, "/readyz").await
@@ -105,10 +105,17 @@ pub(crate) async fn node(program: &Path, config: &Path, role: &str) -> anyhow::R
     let mut command = Command::new(program);
     command.arg(role).arg("--config").arg(config);
     if role == "ingress" {
-        command.env("ORDERLY_INGRESS__TRUSTED_PROXIES", "127.0.0.1");
+        behind_a_proxy(&mut command);
         command.arg("--demo").arg("--policy").arg(policy);
     }
     start(command, folder, "/readyz").await
+}
+
+/// All clients come from one address, as they do through a proxy: they may have as many connections as all together, and it is
+/// trusted to tell whose each request is.
+fn behind_a_proxy(ingress: &mut Command) {
+    ingress.env("ORDERLY_INGRESS__TRUSTED_PROXIES", "127.0.0.1");
+    ingress.env("ORDERLY_INGRESS__CONNECTIONS_PER_ADDRESS_MAX", "20000");
 }
 
 /// The bare handler, in a process of its own.
