@@ -20,7 +20,7 @@ start_server "$data" "$port" --demo
 say "Playing a release rush of ${RUSH_SECONDS:-20} seconds"
 verdict=0
 "$target/release/orderly-bench" rush --url "$url" --seconds "${RUSH_SECONDS:-20}" --pid "$server_pid" \
-  --data "$data" --plot "$data.svg" --json "$data.json" || verdict=$?
+  --data "$data" --history "$data.ndjson" --plot "$data.svg" --json "$data.json" || verdict=$?
 
 # A session that can be booked now, or, when all are sold out, any.
 sessions=$(curl -fs "$url/v1/sessions" | tr '{' '\n')

@@ -60,4 +60,18 @@ mod tests {
         assert!(of("/no/such/program").is_err());
         assert!(Options { data: None, check_with: None }.check(None).expect("nothing to do"));
     }
+
+    #[test]
+    fn the_checker_is_told_of_the_history() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("program");
+        let script = "#!/bin/sh\n[ \"$*\" = 'check --data folder --clients history' ]\n";
+        std::fs::write(&program, script).expect("written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("made a program");
+        let options = Options { data: Some("folder".into()), check_with: Some(program) };
+        assert!(options.check(Some(Path::new("history"))).expect("started"));
+        assert!(!options.check(None).expect("started"));
+    }
 }
