@@ -1,5 +1,6 @@
 //! `orderly policy`: the throttle policy of a running server.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -112,18 +113,41 @@ pub(crate) async fn rollback(client: &Client, version: Option<u64>, reason: Opti
     put(client, &current, &earlier.policy, &reason).await
 }
 
-/// Puts sessions onto the list of those that take no bookings, unless somebody else sets another policy meanwhile.
+/// Puts sessions onto the list of those that take no bookings, unless somebody else sets another policy meanwhile. Each is put
+/// there once for a reason that begins with `cause`: one that the history has there before is left alone, since whoever took
+/// it off knows why.
 ///
 /// # Errors
 /// When the server cannot be asked, or refuses it.
-pub(crate) async fn freeze(client: &Client, sessions: &[SessionId], reason: &str) -> anyhow::Result<()> {
-    let current = current(client).await?;
-    let mut policy = current.policy.clone();
-    policy.frozen.extend(sessions.iter().filter(|session| !current.policy.frozen.contains(session)).cloned());
-    if policy == current.policy {
-        return Ok(());
+pub(crate) async fn freeze_once(
+    client: &Client,
+    sessions: &BTreeSet<SessionId>,
+    cause: &str,
+    why: &str,
+) -> anyhow::Result<Vec<SessionId>> {
+    let versions = versions(client).await?;
+    let newest = versions.first().context("the server knows no policy, not even the configured one")?;
+    let before = frozen_for(cause, &versions);
+    let mut policy = newest.policy.clone();
+    let new = sessions.iter().filter(|session| !before.contains(*session) && !policy.frozen.contains(session));
+    let new: Vec<_> = new.cloned().collect();
+    if new.is_empty() {
+        return Ok(new);
     }
-    replace(client, &current, &policy, reason).await.map(drop)
+    policy.frozen.extend(new.iter().cloned());
+    replace(client, newest, &policy, &format!("{cause}{why}")).await?;
+    Ok(new)
+}
+
+/// The sessions that were put onto the list of those that take no bookings, for a reason that begins so. The newest version
+/// comes first.
+fn frozen_for<'a>(cause: &str, versions: &'a [Version]) -> BTreeSet<&'a SessionId> {
+    let steps = versions.iter().zip(versions.iter().skip(1)).filter(|(version, _)| version.reason.starts_with(cause));
+    steps
+        .flat_map(|(version, before)| {
+            version.policy.frozen.iter().filter(|session| !before.policy.frozen.contains(session))
+        })
+        .collect()
 }
 
 /// Sets a policy in place of `replaced`, and says so.
@@ -154,16 +178,34 @@ fn unified(current: &Version, policy: &Policy, name: &str) -> anyhow::Result<Str
 mod tests {
     use super::*;
 
+    fn version(version: u64, policy: Policy, reason: &str) -> Version {
+        Version { version, policy, author: "amy".into(), reason: reason.into(), set_at: "2026-11-22T00:00:00Z".into() }
+    }
+
+    #[test]
+    fn a_session_counts_as_frozen_for_the_reason_of_the_version_that_froze_it() {
+        let frozen = |sessions: &[&str]| Policy {
+            frozen: sessions.iter().map(|session| session.parse().expect("valid")).collect(),
+            ..Policy::default()
+        };
+        let versions = [
+            version(5, frozen(&["a"]), "back to version 1"),
+            version(4, frozen(&[]), "found: a mistake, thawed"),
+            version(3, frozen(&["ops", "a", "b"]), "found: conserved"),
+            version(2, frozen(&["ops", "a"]), "found: no oversell"),
+            version(1, frozen(&["ops"]), "a doctor is ill"),
+            version(0, frozen(&[]), "in force until another is set"),
+        ];
+        let names = |cause| frozen_for(cause, &versions).into_iter().map(SessionId::as_str).collect::<Vec<_>>();
+        assert_eq!(names("found: "), ["a", "b"]);
+        assert_eq!(names("a doctor"), ["ops"]);
+        assert!(names("lost: ").is_empty());
+    }
+
     #[test]
     fn a_difference_shows_only_what_changes() {
         let mut policy = Policy::default();
-        let before = Version {
-            version: 3,
-            policy: policy.clone(),
-            author: "amy".into(),
-            reason: "release\nrush".into(),
-            set_at: "2026-11-22T00:00:00Z".into(),
-        };
+        let before = version(3, policy.clone(), "release\nrush");
         policy.limits.patient.as_mut().expect("patients are limited").burst = 25;
         let diff = unified(&before, &policy, "policy.toml").expect("printable");
         let changed: Vec<_> = diff.lines().filter(|line| line.starts_with(['-', '+'])).collect();

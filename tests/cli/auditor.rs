@@ -1,5 +1,6 @@
 //! The auditor beside a running system.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,6 +24,36 @@ fn metric(text: &str, name: &str) -> f64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
+/// Two sessions that can be booked.
+async fn open_sessions(http: &reqwest::Client, server: &Server) -> [String; 2] {
+    let sessions = until(http, &format!("{}/v1/sessions", server.url()), |text| text.contains("\"open\"")).await;
+    let sessions: Value = serde_json::from_str(&sessions).expect("JSON");
+    let open = |session: &&Value| session["state"] == "open";
+    let mut ids = sessions["sessions"].as_array().expect("a list").iter().filter(open);
+    [(); 2].map(|()| ids.next().expect("one more")["session_id"].as_str().expect("text").to_owned())
+}
+
+async fn book(
+    http: &reqwest::Client,
+    server: &Server,
+    folder: &Path,
+    patient: &str,
+    session: &str,
+) -> reqwest::Response {
+    let token = output(orderly(folder).args(["token", "--sub", patient, "--role", "patient"]));
+    let asked = http.post(format!("{}/v1/bookings", server.url())).bearer_auth(token.trim_end());
+    let asked = asked.header("idempotency-key", patient).header("prefer", "wait=20");
+    asked.json(&json!({ "session_id": session })).send().await.expect("an answer")
+}
+
+/// Somebody counts a number of the session as free that is held.
+fn lose_count(folder: &Path, session: &str) {
+    let store = rusqlite::Connection::open(folder.join("data/store.sqlite")).expect("the store");
+    store.busy_timeout(Duration::from_secs(20)).expect("set");
+    let edit = "UPDATE sessions SET booked = booked - 1 WHERE session_id = ?";
+    assert_eq!(store.execute(edit, [session]).expect("edited"), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -30,22 +61,10 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
     let http = reqwest::Client::new();
     let ops = output(orderly(folder.path()).args(["token", "--sub", "auditor", "--role", "ops"]));
     let ops = ops.trim_end();
-    let sessions = until(&http, &format!("{}/v1/sessions", server.url()), |text| text.contains("\"open\"")).await;
-    let sessions: Value = serde_json::from_str(&sessions).expect("JSON");
-    let open = |session: &&Value| session["state"] == "open";
-    let ids: Vec<_> = sessions["sessions"].as_array().expect("a list").iter().filter(open).take(2).collect();
-    let ids: Vec<_> = ids.iter().map(|session| session["session_id"].as_str().expect("text")).collect();
-    let book = |patient: String, session: String| {
-        let (http, url) = (http.clone(), format!("{}/v1/bookings", server.url()));
-        let token = output(orderly(folder.path()).args(["token", "--sub", &patient, "--role", "patient"]));
-        async move {
-            let asked = http.post(url).bearer_auth(token.trim_end()).header("idempotency-key", patient);
-            let asked = asked.header("prefer", "wait=20").json(&json!({ "session_id": session }));
-            asked.send().await.expect("an answer")
-        }
-    };
-    for (number, session) in [(1, ids[0]), (2, ids[0]), (3, ids[1])] {
-        assert_eq!(book(format!("patient-{number}"), session.to_owned()).await.status(), 200);
+    let ids = &open_sessions(&http, &server).await;
+    let book = async |patient: &str, session: &str| book(&http, &server, folder.path(), patient, session).await;
+    for (patient, session) in [("patient-1", &ids[0]), ("patient-2", &ids[0]), ("patient-3", &ids[1])] {
+        assert_eq!(book(patient, session).await.status(), 200);
     }
 
     let freeze = ["audit-run", "--data", "data", "--roots", "roots.ndjson", "--freeze", server.url(), "--token", ops];
@@ -70,7 +89,7 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
 
     // What was taken before it started has its root at once.
     let at = |ticket: &Value| format!("{}/{}", ticket["log"]["partition"], ticket["log"]["offset"]);
-    let taken: Value = book("patient-1".into(), ids[0].to_owned()).await.json().await.expect("JSON");
+    let taken: Value = book("patient-1", &ids[0]).await.json().await.expect("JSON");
     let make = ["receipt", "make", &at(&taken), "--roots", "roots.ndjson"];
     let receipt = loop {
         let made = orderly(folder.path()).args(make).output().expect("it runs");
@@ -89,11 +108,7 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
     std::fs::write(folder.path().join("receipt.json"), receipt).expect("written");
     complaint(orderly(folder.path()).args(verify), 1);
 
-    // Somebody counts a number as free that is held.
-    let store = rusqlite::Connection::open(folder.path().join("data/store.sqlite")).expect("the store");
-    store.busy_timeout(Duration::from_secs(20)).expect("set");
-    let edit = "UPDATE sessions SET booked = booked - 1 WHERE session_id = ?";
-    assert_eq!(store.execute(edit, [ids[0]]).expect("edited"), 1);
+    lose_count(folder.path(), &ids[0]);
     let frozen = until(&http, &metrics, |text| metric(text, "orderly_audit_run_frozen_sessions") >= 1.0).await;
     assert_eq!(metric(&frozen, "orderly_audit_run_violations{invariant=\"conserved\"}"), 1.0);
     let report: Value =
@@ -102,14 +117,50 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
     let history = output(&mut server.asked(folder.path(), &["policy", "history"]));
     assert!(history.contains("set by auditor") && history.contains("the audit found broken: conserved"), "{history}");
 
-    let refused = book("patient-4".into(), ids[0].to_owned()).await;
+    let refused = book("patient-4", &ids[0]).await;
     assert_eq!(refused.status(), 503);
     let refused: Value = refused.json().await.expect("JSON");
     assert!(refused["type"].as_str().expect("text").ends_with("/session-frozen"), "{refused}");
     // Who has a ticket keeps it, and other sessions notice nothing.
-    assert_eq!(book("patient-1".into(), ids[0].to_owned()).await.status(), 200);
-    assert_eq!(book("patient-5".into(), ids[1].to_owned()).await.status(), 200);
+    assert_eq!(book("patient-1", &ids[0]).await.status(), 200);
+    assert_eq!(book("patient-5", &ids[1]).await.status(), 200);
     assert!(auditor.terminate().success());
+}
+
+/// What people thawed stays so, however often the auditor finds the same again from the log's beginning on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_thawed_is_not_frozen_again_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let http = reqwest::Client::new();
+    let ops = output(orderly(folder.path()).args(["token", "--sub", "auditor", "--role", "ops"]));
+    let [thawed, other] = &open_sessions(&http, &server).await;
+    for (patient, session) in [("patient-1", thawed), ("patient-2", other)] {
+        assert_eq!(book(&http, &server, folder.path(), patient, session).await.status(), 200);
+    }
+    let asked = |arguments: &[&str]| output(&mut server.asked(folder.path(), arguments));
+    let frozen = async |sessions: f64| {
+        let freeze = ["audit-run", "--data", "data", "--freeze", server.url(), "--token", ops.trim_end()];
+        let auditor = Server::start_role(folder.path(), &freeze);
+        let metrics = format!("{}/metrics", auditor.url());
+        until(&http, &metrics, |text| metric(text, "orderly_audit_run_frozen_sessions") >= sessions).await;
+        assert!(auditor.terminate().success());
+        asked(&["policy", "get"])
+    };
+    lose_count(folder.path(), thawed);
+    let policy = frozen(1.0).await;
+    assert!(policy.contains(thawed.as_str()), "{policy}");
+    let thaw: Vec<_> = policy.lines().filter(|line| !line.starts_with("frozen = ")).collect();
+    std::fs::write(folder.path().join("policy.toml"), thaw.join("\n")).expect("writable");
+    asked(&["policy", "set", "policy.toml", "--reason", "a mistake in the books, mended"]);
+
+    // It finds both when it is started again, and freezes the one that is new.
+    lose_count(folder.path(), other);
+    let policy = frozen(2.0).await;
+    assert!(policy.contains(other.as_str()) && !policy.contains(thawed.as_str()), "{policy}");
+    assert_eq!(book(&http, &server, folder.path(), "patient-3", thawed).await.status(), 200);
+    let history = asked(&["policy", "history"]);
+    assert_eq!(history.matches("set by auditor").count(), 2, "{history}");
 }
 
 #[test]
