@@ -85,6 +85,7 @@ pub(crate) async fn check(
     for session_id in rules.clinics.keys().filter(|session_id| !stored.contains(session_id)) {
         let row = format!("{session_id}: decisions opened or booked this session, but the store does not have it");
         report.violated(Invariant::ExactlyOnce, row);
+        report.accuse(session_id);
     }
     Ok(changing)
 }

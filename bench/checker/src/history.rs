@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::civil::Date;
-use orderly_domain::envelope::day_number;
+use orderly_domain::envelope::{self, Intent, day_number};
 use orderly_domain::port::Error;
 use orderly_domain::port::log::{Delivery, Extent, IntentLog, LogReader, Record};
 use orderly_domain::port::store::{DecisionRow, Progress, Store};
-use orderly_domain::{Offset, Partition, Position, Timestamp};
+use orderly_domain::{Command, Offset, Partition, Position, Timestamp, partition_of};
 
 use crate::report::{Invariant, Report};
 
@@ -23,6 +23,19 @@ pub(crate) struct Moment {
     pub(crate) record: Option<Record>,
     /// `None` when it is missing.
     pub(crate) decision: Option<DecisionRow>,
+}
+
+/// What a record asks for; `None` when it cannot be read, or lies in a partition that is not its doctor's.
+pub(crate) fn asked(record: &Record, partitions: u16) -> Result<Option<Command>, crate::Error> {
+    let Record { position, payload, .. } = record;
+    match envelope::decode(payload) {
+        Ok(Intent { command, .. }) => {
+            let is_here = partition_of(command.doctor_id(), partitions) == position.partition;
+            Ok(is_here.then_some(command))
+        }
+        Err(envelope::Error::Malformed(_)) => Ok(None),
+        Err(source @ envelope::Error::TooNew { .. }) => Err(crate::Error::TooNew { position: *position, source }),
+    }
 }
 
 /// Everything below the store's progress, merged over the partitions by (log time, position).
@@ -161,6 +174,8 @@ impl<'a> History<'a> {
 
 /// One partition.
 struct Lane {
+    /// Of the whole log.
+    partitions: u16,
     extent: Extent,
     /// The first offset whose decision is kept.
     first: Offset,
@@ -181,6 +196,7 @@ impl Lane {
         let start = first.clamp(extent.start, extent.end);
         let reader = log.scan(&[(extent.partition, start)]).await?;
         Ok(Self {
+            partitions: log.partitions(),
             extent,
             first,
             bound,
@@ -209,6 +225,7 @@ impl Lane {
         let decision = self.decisions.front().map(|row| (row.decision.position.offset, row.decision.logged_at));
         let Some(decision) = decision.filter(|(offset, _)| *offset < self.bound) else {
             let row = format!("partition {partition}: next_offset is {}, decisions end at {}", self.bound, self.next);
+            self.accuse_undecided(report).await?;
             report.violated(Invariant::AtomicProgress, row);
             self.next = self.bound;
             return Ok(None);
@@ -235,6 +252,26 @@ impl Lane {
         }
         self.last_logged_at = logged_at;
         Ok(Some((logged_at, position)))
+    }
+
+    /// Accuses the sessions of what records are left below the bound: none has a decision. Whom a record of a newer version
+    /// names is not known here.
+    async fn accuse_undecided(&mut self, report: &mut Report) -> Result<(), Error> {
+        let end = self.bound.min(self.extent.end);
+        self.next = self.next.max(self.extent.start);
+        while self.records.pop_front_if(|record| record.position.offset < self.next).is_some() {}
+        while self.next < end {
+            if self.records.is_empty() {
+                self.read_records().await?;
+            }
+            let record = self.records.pop_front_if(|record| record.position.offset < end);
+            let Some(record) = record else { break };
+            if let Ok(Some(command)) = asked(&record, self.partitions) {
+                report.accuse(command.session_id());
+            }
+            self.next = record.position.offset + 1;
+        }
+        Ok(())
     }
 
     /// What lies at the head, which is told of with this.

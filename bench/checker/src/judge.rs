@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use orderly_domain::command::Kind;
 use orderly_domain::port::store::{Committed, DecisionRow};
-use orderly_domain::{
-    Book, Command, Offset, Outcome, Partition, Position, Reason, SessionId, Timestamp, envelope, partition_of, ticket,
-};
+use orderly_domain::{Book, Command, Offset, Outcome, Partition, Position, Reason, SessionId, Timestamp, ticket};
 
-use crate::history::Moment;
+use crate::history::{Moment, asked};
 use crate::report::{Invariant, Report};
 use crate::rules::Rules;
 use crate::{Error, Options};
@@ -150,15 +148,11 @@ impl Judge {
 
     pub(crate) fn judge(&mut self, moment: Moment, report: &mut Report) -> Result<(), Error> {
         let Moment { position, logged_at, record, decision } = moment;
-        let command = match record.as_ref().map(|record| envelope::decode(&record.payload)) {
-            Some(Ok(intent)) => Some(intent.command)
-                .filter(|command| partition_of(command.doctor_id(), self.partitions) == position.partition),
-            Some(Err(source @ envelope::Error::TooNew { .. })) => return Err(Error::TooNew { position, source }),
-            Some(Err(envelope::Error::Malformed(_))) | None => None,
-        };
+        let command = record.as_ref().map(|record| asked(record, self.partitions)).transpose()?.flatten();
         report.looked_at(Invariant::NoLoss, u64::from(record.is_some()));
         let Some(row) = decision else {
             report.violated(Invariant::NoLoss, format!("{position} has no decision"));
+            command.iter().for_each(|command| report.accuse(command.session_id()));
             return Ok(());
         };
         report.looked_at(Invariant::ExactlyOnce, 1);
@@ -238,7 +232,7 @@ impl Judge {
         for Owed { book, position, row, .. } in self.owed.iter().filter(is_due) {
             if !self.rules.has_rival(book, position.partition) {
                 report.violated(Invariant::InOrder, row.clone());
-                report.suspects.insert(book.session.session_id.clone());
+                report.accuse(&book.session.session_id);
             }
         }
     }

@@ -180,10 +180,15 @@ impl Report {
         }
     }
 
+    /// Lays what was violated to a session's charge.
+    pub(crate) fn accuse(&mut self, session_id: &SessionId) {
+        self.suspects.insert(session_id.clone());
+    }
+
     /// Lays what was violated since there were only so many violations to a session's charge.
     pub(crate) fn accuse_if_more_than(&mut self, violations: u64, session_id: &SessionId) {
         if self.violations_in_all() > violations {
-            self.suspects.insert(session_id.clone());
+            self.accuse(session_id);
         }
     }
 

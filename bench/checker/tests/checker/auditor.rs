@@ -135,6 +135,43 @@ async fn finds_a_wrong_decision_as_it_comes() {
     assert_eq!(report.suspects.iter().map(|session| session.as_str()).collect::<Vec<_>>(), ["s1"]);
 }
 
+/// What an auditor finds broken, and which sessions it suspects, when this row of the store is gone. Session 0 has one number and
+/// refuses two patients; nobody asks for session 1.
+async fn found_without(row: &str) -> (Vec<Invariant>, Vec<String>) {
+    let opened = [open(0, 1), open(1, 1)].map(Step::Ask).into_iter().chain([Step::Wait(60)]);
+    let asked = [book(1, 0, 0), book(2, 0, 0), book(3, 0, 0)].map(Step::Ask);
+    let hospital = Hospital::live(&opened.chain(asked).collect::<Vec<_>>(), 0).await;
+    let folder = hospital.folder.path();
+    let edited = rusqlite::Connection::open(folder.join("store.sqlite")).expect("the store");
+    edited.execute_batch("PRAGMA foreign_keys = OFF").expect("set");
+    assert_eq!(edited.execute(&format!("DELETE FROM {row}"), []).expect("edited"), 1);
+    let log = log::sqlite::Log::open_read_only(folder).expect("a log");
+    let store = store::sqlite::Store::open_read_only(folder).expect("a store");
+    let mut auditor = Auditor::begin(&log, &store, Options::default()).await.expect("readable");
+    auditor.follow(&store.progress().await.expect("readable")).await.expect("readable");
+    let mut report = auditor.report().clone();
+    report.add(&auditor.amid().await.expect("readable").0);
+    let suspects = report.suspects.iter().map(|session| session.as_str().to_owned()).collect();
+    (report.broken().collect(), suspects)
+}
+
+#[tokio::test]
+async fn a_session_of_which_something_is_missing_is_suspected() {
+    let newest = |before: u8| {
+        format!(
+            "decisions WHERE logged_at_us = (SELECT logged_at_us FROM decisions ORDER BY 1 DESC LIMIT 1 OFFSET {before})"
+        )
+    };
+    for (row, broken, suspect) in [
+        (newest(1), Invariant::NoLoss, "s0"),
+        // Nothing comes after it.
+        (newest(0), Invariant::AtomicProgress, "s0"),
+        ("sessions WHERE session_id = 's1'".to_owned(), Invariant::ExactlyOnce, "s1"),
+    ] {
+        assert_eq!(found_without(&row).await, (vec![broken], vec![suspect.to_owned()]), "{row}");
+    }
+}
+
 /// A ledger that has another number than the store is found once nobody is booking there any more; one that is merely ahead
 /// of the store is not.
 #[tokio::test]
