@@ -71,8 +71,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let config = configured(&command.source)?;
             telemetry::init(&config)?;
             if let Some(session_id) = command.session {
-                let wanted = replay::Wanted { session_id, at: command.at.map(Timestamp::from) };
-                Box::pin(replay::print_line(&config, wanted, command.json)).await?;
+                let wanted = replay::Wanted { session_id, at: command.at.map(Timestamp::from), roots: command.roots };
+                if !Box::pin(replay::print_line(&config, wanted, command.json)).await? {
+                    return Ok(ExitCode::FAILURE);
+                }
             } else if !Box::pin(replay::run(&config, command.keep.as_deref(), command.json)).await? {
                 return Ok(ExitCode::FAILURE);
             }

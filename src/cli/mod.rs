@@ -107,6 +107,9 @@ committed, within a second; every 10 seconds sessions and appointments are compa
       The same for a data folder; the copy stays in the folder `again`, for `orderly check --data again --idle`.
   orderly replay --session card-2026-11-23-am-li --at 2026-11-23T00:00:03Z
       \"I was first\": that session's line as it was three seconds after its release, with each request's place in the log.
+  orderly replay --session card-2026-11-23-am-li --roots roots.ndjson
+      The same now, compared with what `orderly audit-run --roots` published: each request is marked as covered by a root,
+      or not yet. Exit status 1 when the log has not what was published; the requests that are under such a root are listed.
 
 It reads only, and works on a copy of the log in the temporary folder (TMPDIR). A server may be deciding meanwhile: what
 it had decided at the start is compared. It needs the log from its beginning: where retention has dropped records, it

@@ -75,6 +75,10 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "TIME", requires = "session")]
     pub at: Option<jiff::Timestamp>,
 
+    /// Compare the line's records with these published roots, and mark which of them each covers
+    #[arg(long, value_name = "FILE", requires = "session")]
+    pub roots: Option<PathBuf>,
+
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

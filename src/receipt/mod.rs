@@ -3,6 +3,7 @@
 //! The auditor publishes the root of a Merkle tree (RFC 6962, SHA-256) over the records that each partition got in a minute.
 //! A receipt has the record and its path to such a root; who kept the root can verify it without any server.
 
+mod cover;
 mod publish;
 mod roots;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Config;
 use crate::edges::Past;
 
+pub(crate) use cover::{Cover, covers};
+use cover::{Part, part};
 pub(crate) use publish::Publishing;
 use roots::{Root, Tree, covering};
 
@@ -70,9 +73,11 @@ async fn read(
     while next < range.end {
         // A scan is not told of assignments.
         let Delivery::Records(records) = reader.next(PAGE).await? else { continue };
-        for record in records.into_iter().take_while(|record| record.position.offset < range.end) {
-            let Position { offset, .. } = record.position;
-            ensure!(offset == next, "the log has no record {partition}/{next}");
+        for record in records {
+            if next == range.end {
+                break;
+            }
+            ensure!(record.position.offset == next, "the log has no record {partition}/{next}");
             each(record);
             next += 1;
         }
@@ -94,6 +99,12 @@ pub(crate) async fn make(config: &Config, at: Position, roots: &Path) -> anyhow:
 }
 
 async fn prove(log: &dyn IntentLog, at: Position, root: &Root) -> anyhow::Result<Receipt> {
+    ensure!(
+        part(log, root).await? != Part::WithoutEnd,
+        "the log ends before {}/{}, up to which it was published: records were lost",
+        at.partition,
+        root.to
+    );
     let (mut tree, mut wanted) = (Tree::new(), None);
     let mut take = |record: Record| {
         tree.push(leaf(&record));

@@ -1,6 +1,6 @@
 //! The published roots: a file of lines, each of which names the one before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -46,8 +46,9 @@ fn digest(tree: &Tree) -> [u8; 32] {
     (*tree.root().as_bytes()).into()
 }
 
-/// Reads a file of roots, and checks that no line was changed or taken out of its middle. A last line that was not finished
-/// was never published. Returns the hash of the last line, and how many bytes are whole lines.
+/// Reads a file of roots, and checks that no line was changed or taken out of its middle, and that none covers again what one
+/// before it covers. A last line that was not finished was never published. Returns the hash of the last line, and how many
+/// bytes are whole lines.
 ///
 /// # Errors
 /// When it cannot be read, or its lines are not a chain.
@@ -55,6 +56,7 @@ fn walk(path: &Path, mut each: impl FnMut(Root)) -> anyhow::Result<(String, u64)
     let file = File::open(path).with_context(|| format!("cannot read the roots in {}", path.display()))?;
     let (mut lines, mut line) = (BufReader::new(file), String::new());
     let (mut head, mut bytes) = (String::new(), 0);
+    let mut covered: BTreeMap<Partition, u64> = BTreeMap::new();
     for number in 1_u64.. {
         line.clear();
         lines.read_line(&mut line).with_context(|| format!("cannot read the roots in {}", path.display()))?;
@@ -64,6 +66,11 @@ fn walk(path: &Path, mut each: impl FnMut(Root)) -> anyhow::Result<(String, u64)
         ensure!(
             root.before == head && root.from < root.to,
             "line {number} of {} does not follow from the one before it: the file was changed",
+            path.display()
+        );
+        ensure!(
+            covered.insert(root.partition, root.to).is_none_or(|covered| covered <= root.from),
+            "line {number} of {} is a second root over records that have one",
             path.display()
         );
         head = BASE64.encode(Sha256::digest(whole.as_bytes()));
@@ -85,6 +92,20 @@ pub(super) fn covering(path: &Path, at: Position) -> anyhow::Result<Root> {
         }
     })?;
     found.with_context(|| format!("no root was published yet that covers record {at}"))
+}
+
+/// The published roots that cover any of these records of a partition.
+///
+/// # Errors
+/// When the file cannot be read, or was changed.
+pub(super) fn over(path: &Path, partition: Partition, offsets: &BTreeSet<u64>) -> anyhow::Result<Vec<Root>> {
+    let mut found = Vec::new();
+    walk(path, |root| {
+        if root.partition == partition && offsets.range(root.from..root.to).next().is_some() {
+            found.push(root);
+        }
+    })?;
+    Ok(found)
 }
 
 /// The file of roots, to go on with.

@@ -19,6 +19,10 @@ struct Published {
     log: sqlite::Log,
 }
 
+const fn at(offset: u64) -> Position {
+    Position { partition: 1, offset }
+}
+
 impl Published {
     /// A log whose records are covered by two roots.
     async fn new() -> anyhow::Result<Self> {
@@ -41,8 +45,7 @@ impl Published {
     }
 
     async fn receipt(&self, offset: u64) -> anyhow::Result<Receipt> {
-        let at = Position { partition: 1, offset };
-        prove(&self.log, at, &covering(&self.roots(), at)?).await
+        prove(&self.log, at(offset), &covering(&self.roots(), at(offset))?).await
     }
 }
 
@@ -96,6 +99,55 @@ async fn a_log_that_was_changed_since_gives_no_receipt() -> anyhow::Result<()> {
     let refused = published.receipt(5).await.expect_err("its neighbour was changed").to_string();
     assert!(refused.contains("not what was published of 1/0..18"), "{refused}");
     published.receipt(20).await?;
+    Ok(())
+}
+
+/// The log's end is gone, which no log loses by itself: this is found at once, and not waited for.
+#[tokio::test]
+async fn a_log_that_lost_what_was_published_gives_no_receipt() -> anyhow::Result<()> {
+    let published = Published::new().await?;
+    let roots = published.roots();
+    let offsets = [0, 20, RECORDS].into();
+    let told =
+        async |log: &sqlite::Log| anyhow::Ok(covers(log, 1, &offsets, &roots).await?.into_values().collect::<Vec<_>>());
+    let [first, second] = [covering(&roots, at(0))?, covering(&roots, at(20))?];
+    let proven = [Cover::Published(first.published_at), Cover::Published(second.published_at), Cover::NotYet];
+    assert_eq!(told(&published.log).await?, proven);
+    let records = rusqlite::Connection::open(published.folder.path().join("log.sqlite"))?;
+    let lost = records.execute("DELETE FROM records WHERE partition = 1 AND log_offset >= 30", [])?;
+    assert_eq!(lost as u64, RECORDS - 30);
+    let log = sqlite::Log::open_read_only(published.folder.path())?;
+    assert_eq!(told(&log).await?, [proven[0], Cover::Changed, Cover::NotYet]);
+    let refused = prove(&log, at(20), &second).await.expect_err("its end is gone").to_string();
+    assert!(refused.contains("the log ends before 1/37"), "{refused}");
+
+    let aged = records.execute("DELETE FROM records WHERE partition = 1 AND log_offset < 5", [])?;
+    assert_eq!(aged, 5);
+    records.execute("UPDATE partitions SET start_offset = 5 WHERE partition = 1", [])?;
+    assert_eq!(told(&log).await?, [Cover::Aged, Cover::Changed, Cover::NotYet]);
+    Ok(())
+}
+
+/// The gap is the last record under its root, so that what comes after it is another's.
+#[tokio::test]
+async fn a_log_with_a_gap_gives_no_receipt() -> anyhow::Result<()> {
+    let published = Published::new().await?;
+    let records = rusqlite::Connection::open(published.folder.path().join("log.sqlite"))?;
+    assert_eq!(records.execute("DELETE FROM records WHERE partition = 1 AND log_offset = 17", [])?, 1);
+    let refused = published.receipt(3).await.expect_err("its neighbour is missing");
+    assert!(format!("{refused:#}").contains("the log has no record 1/17"), "{refused:#}");
+    published.receipt(20).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn records_have_one_root() -> anyhow::Result<()> {
+    let published = Published::new().await?;
+    let mut tree = Tree::new();
+    tree.push([7; 32]);
+    roots::Roots::open(&published.roots())?.publish(1, RECORDS - 1, &tree, Timestamp::from_micros(0))?;
+    let refused = covering(&published.roots(), at(0)).expect_err("a second root").to_string();
+    assert!(refused.contains("line 3 of") && refused.contains("is a second root"), "{refused}");
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! `orderly replay --session ID --at TIME`: a session's line as it was at a moment, for whoever says "I was first".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table};
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::edges::Past;
+use crate::receipt::{self, Cover};
 
 /// Records or decisions that are in memory beside the line.
 const PAGE: usize = 4_096;
@@ -27,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) session_id: SessionId,
     /// The moment; now, when it is left out.
     pub(crate) at: Option<Timestamp>,
+    /// The published roots to compare its records with.
+    pub(crate) roots: Option<PathBuf>,
 }
 
 /// A record of the session that lay in the log by then.
@@ -42,6 +46,20 @@ struct Place {
     told: Option<(Outcome, Timestamp)>,
     /// The record lies in the log, and its decision is the one on it.
     proven: bool,
+    /// What the published roots make of it, when it was compared with them.
+    cover: Option<Cover>,
+}
+
+impl Place {
+    /// What is wrong with it, by the published roots.
+    fn fault(&self) -> Option<String> {
+        let what = match (self.cover?, self.proven) {
+            (Cover::Changed, _) => "the log has not what was published over this record: records were changed or lost",
+            (Cover::Published(_), false) => "the record that was published is not the one that was decided",
+            (Cover::Published(_) | Cover::NotYet | Cover::Aged, _) => return None,
+        };
+        Some(format!("{}: {what}", self.position))
+    }
 }
 
 #[derive(Debug)]
@@ -55,11 +73,11 @@ struct Line {
     closed: bool,
 }
 
-/// Prints the line.
+/// Prints the line; true unless published roots are given, and show that something is wrong with it.
 ///
 /// # Errors
-/// When there is no such session, or log or store cannot be read.
-pub(crate) async fn print(config: &Config, wanted: Wanted, as_json: bool) -> anyhow::Result<()> {
+/// When there is no such session, or log, store or roots cannot be read.
+pub(crate) async fn print(config: &Config, wanted: Wanted, as_json: bool) -> anyhow::Result<bool> {
     let past = Past::open(config).await?;
     let line = read(&*past.log, &*past.store, wanted).await;
     past.close().await;
@@ -70,11 +88,11 @@ pub(crate) async fn print(config: &Config, wanted: Wanted, as_json: bool) -> any
     } else {
         write!(out, "{}", line.to_text()?)?;
     }
-    Ok(())
+    Ok(line.faults().next().is_none())
 }
 
 async fn read(log: &dyn IntentLog, store: &dyn Store, wanted: Wanted) -> anyhow::Result<Line> {
-    let Wanted { session_id, at } = wanted;
+    let Wanted { session_id, at, roots } = wanted;
     let at = at.unwrap_or_else(|| Timestamp::from(jiff::Timestamp::now()));
     let states = store.sessions(Date::MIN).await?;
     let state = states.into_iter().find(|state| state.session.session_id == session_id);
@@ -92,7 +110,7 @@ async fn read(log: &dyn IntentLog, store: &dyn Store, wanted: Wanted) -> anyhow:
             let command = commands.remove(&row.decision.position.offset);
             let is_here = command.is_some() || row.decision.session_id.as_ref() == Some(&session_id);
             if is_here && row.decision.logged_at <= at {
-                line.add(&row, command.as_ref().map(|(_, command)| command));
+                line.add(&row, command.as_ref());
             }
         }
         if is_later {
@@ -101,6 +119,10 @@ async fn read(log: &dyn IntentLog, store: &dyn Store, wanted: Wanted) -> anyhow:
     }
     for (offset, (logged_at, command)) in commands {
         line.wait(Position { partition, offset }, logged_at, &command);
+    }
+    if let Some(roots) = roots {
+        let offsets: BTreeSet<_> = line.places.iter().map(|place| place.position.offset).collect();
+        line.mark(&receipt::covers(log, partition, &offsets, &roots).await?);
     }
     Ok(line)
 }
@@ -140,8 +162,9 @@ impl Line {
     }
 
     /// A record that was decided, by then or since.
-    fn add(&mut self, row: &DecisionRow, command: Option<&Command>) {
+    fn add(&mut self, row: &DecisionRow, record: Option<&(Timestamp, Command)>) {
         let decision = &row.decision;
+        let command = record.map(|(_, command)| command);
         let told = Some((decision.outcome, decision.decided_at)).filter(|(_, decided_at)| *decided_at <= self.at);
         let patient_id = row.patient_id.clone().or_else(|| command.and_then(Command::patient_id).cloned());
         let is_first = decision.kind == Kind::Book && decision.first.is_none();
@@ -167,11 +190,7 @@ impl Line {
                 _ => {}
             }
         }
-        let proven = command.is_some_and(|command| {
-            command.kind() == decision.kind
-                && command.ticket() == decision.ticket
-                && command.patient_id() == row.patient_id.as_ref()
-        });
+        let proven = record.is_some_and(|(logged_at, command)| is_on(row, *logged_at, command));
         self.places.push(Place {
             in_line: is_first.then(|| self.bookings() + 1),
             position: decision.position,
@@ -180,6 +199,7 @@ impl Line {
             patient_id,
             told,
             proven,
+            cover: None,
         });
     }
 
@@ -194,7 +214,19 @@ impl Line {
             patient_id: command.patient_id().cloned(),
             told: None,
             proven: true,
+            cover: None,
         });
+    }
+
+    /// Notes what published roots make of each place.
+    fn mark(&mut self, covers: &BTreeMap<u64, Cover>) {
+        for place in &mut self.places {
+            place.cover = covers.get(&place.position.offset).copied();
+        }
+    }
+
+    fn faults(&self) -> impl Iterator<Item = String> {
+        self.places.iter().filter_map(Place::fault)
     }
 
     fn free(&self) -> Option<u32> {
@@ -213,6 +245,8 @@ impl Line {
                 "outcome": place.told.map(|(outcome, _)| outcome),
                 "decided_at": place.told.map(|(_, decided_at)| decided_at),
                 "proven": place.proven,
+                "root": place.cover.map(Cover::as_str),
+                "published_at": place.cover.and_then(Cover::published_at),
             })
         });
         json!({
@@ -223,6 +257,7 @@ impl Line {
             "held": self.held,
             "free": self.free(),
             "line": places.collect::<Vec<_>>(),
+            "faults": self.faults().collect::<Vec<_>>(),
         })
     }
 
@@ -232,14 +267,16 @@ impl Line {
         let local = |moment: Timestamp| moment.to_jiff().to_zoned(zone.clone()).strftime("%F %T%.6f").to_string();
         let mut table = Table::new();
         table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header(["in line", "log", "logged at", "asked", "patient", "told by then", "at"]);
+        let published = self.places.iter().any(|place| place.cover.is_some()).then_some("published");
+        let header = ["in line", "log", "logged at", "asked", "patient", "told by then", "at"];
+        table.set_header(header.into_iter().chain(published));
         for place in &self.places {
             let (told, at) = match place.told {
                 Some((outcome, at)) => (outcome.to_string(), local(at)),
                 None => ("waits".to_owned(), String::new()),
             };
             let proof = if place.proven { "" } else { " (its record has aged, or is another one)" };
-            table.add_row([
+            let cells = [
                 place.in_line.map(|number| number.to_string()).unwrap_or_default(),
                 place.position.to_string(),
                 local(place.logged_at) + proof,
@@ -247,7 +284,10 @@ impl Line {
                 place.patient_id.as_ref().map(ToString::to_string).unwrap_or_default(),
                 told,
                 at,
-            ]);
+            ];
+            let published =
+                place.cover.map(|cover| cover.published_at().map_or_else(|| cover.as_str().replace('_', " "), local));
+            table.add_row(cells.into_iter().chain(published));
         }
         if let Some(column) = table.column_mut(0) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -255,7 +295,7 @@ impl Line {
         let capacity = self.capacity.map_or_else(|| "?".to_owned(), |capacity| capacity.to_string());
         let free = self.free().map_or_else(|| "?".to_owned(), |free| free.to_string());
         Ok(format!(
-            "{id}, {doctor}, {day}\n{table}\nAt {at} ({zone}): {held} of {capacity} numbers were held, {free} free{closed}.\n",
+            "{id}, {doctor}, {day}\n{table}\nAt {at} ({zone}): {held} of {capacity} numbers were held, {free} free{closed}.\n{faults}",
             id = session.session_id,
             doctor = session.doctor_name,
             day = session.day,
@@ -263,6 +303,17 @@ impl Line {
             zone = session.timezone,
             held = self.held.len(),
             closed = if self.closed { ", and the session was closed" } else { "" },
+            faults = self.faults().map(|fault| format!("{fault}\n")).collect::<String>(),
         ))
     }
+}
+
+/// Whether a decision is the one on this record.
+fn is_on(row: &DecisionRow, logged_at: Timestamp, command: &Command) -> bool {
+    let decision = &row.decision;
+    decision.logged_at == logged_at
+        && command.kind() == decision.kind
+        && command.ticket() == decision.ticket
+        && command.patient_id() == row.patient_id.as_ref()
+        && decision.session_id.as_ref().is_none_or(|session_id| session_id == command.session_id())
 }

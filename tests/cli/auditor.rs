@@ -163,6 +163,71 @@ async fn a_session_that_was_thawed_is_not_frozen_again_after_a_restart() {
     assert_eq!(history.matches("set by auditor").count(), 2, "{history}");
 }
 
+/// One row of a database in the data folder is edited.
+fn edit(folder: &Path, database: &str, edit: &str) {
+    let edited = rusqlite::Connection::open(folder.join("data").join(database)).expect("it is a database");
+    assert_eq!(edited.execute(edit, []).expect("edited"), 1);
+}
+
+/// Who changes log and store alike goes unnoticed by both, but not by whoever has the roots.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sessions_line_is_compared_with_the_published_roots() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let http = reqwest::Client::new();
+    let [session, _] = &open_sessions(&http, &server).await;
+    let book = async |patient: &str| book(&http, &server, folder.path(), patient, session).await;
+    for patient in ["first", "second"] {
+        assert_eq!(book(patient).await.status(), 200);
+    }
+    let replay = |arguments: &[&str]| {
+        let all = [&["replay", "--session", session], arguments].concat();
+        let told = orderly(folder.path()).args(all).output().expect("it runs");
+        (told.status.code(), String::from_utf8(told.stdout).expect("text"))
+    };
+    let line = |arguments: &[&str]| {
+        let (status, text) = replay(&[arguments, &["--json"]].concat());
+        (status, serde_json::from_str::<Value>(&text).expect("JSON"))
+    };
+    let roots = ["--roots", "roots.ndjson"];
+    let of = |line: &Value| -> Vec<_> {
+        let places = line["line"].as_array().expect("a line").iter().filter(|place| place["asked"] == "book");
+        places.map(|place| place["root"].as_str().expect("compared").to_owned()).collect()
+    };
+    let auditor = Server::start_role(folder.path(), &["audit-run", "--data", "data", "--roots", "roots.ndjson"]);
+    while of(&line(&roots).1) != ["published", "published"] {}
+    assert!(auditor.terminate().success());
+    assert_eq!(book("third").await.status(), 200);
+    let (status, published) = line(&roots);
+    assert_eq!((status, of(&published)), (Some(0), ["published", "published", "not_yet"].map(str::to_owned).to_vec()));
+    assert_eq!(published["faults"], json!([]));
+    assert!(server.terminate().success());
+
+    let booked = published["line"].as_array().expect("a line").iter().filter(|place| place["asked"] == "book");
+    let log: Vec<_> = booked.map(|place| &place["log"]).collect();
+    let at = |place: &Value| format!("{}/{}", place["partition"], place["offset"]);
+    let row = format!("partition = {} AND log_offset = {}", log[1]["partition"], log[1]["offset"]);
+    let earlier =
+        |table: &str, by_us: i32| format!("UPDATE {table} SET logged_at_us = logged_at_us - {by_us} WHERE {row}");
+    edit(folder.path(), "log.sqlite", &earlier("records", 1));
+    edit(folder.path(), "store.sqlite", &earlier("decisions", 1));
+    let (status, unnoticed) = line(&[]);
+    let mut places = unnoticed["line"].as_array().expect("a line").iter();
+    assert!(status == Some(0) && places.all(|place| place["proven"] == true), "{unnoticed:#}");
+    let (status, changed) = line(&roots);
+    assert_eq!((status, of(&changed)), (Some(1), ["changed", "changed", "not_yet"].map(str::to_owned).to_vec()));
+    let (status, text) = replay(&roots);
+    let row = format!("{}: the log has not what was published over this record", at(log[1]));
+    assert!(status == Some(1) && text.contains(&row), "{text}");
+    assert!(!text.contains(&format!("{}: ", at(log[2]))), "{text}");
+
+    // Only what was decided differs from what was published.
+    edit(folder.path(), "log.sqlite", &earlier("records", -1));
+    let (status, otherwise) = line(&roots);
+    let fault = format!("{}: the record that was published is not the one that was decided", at(log[1]));
+    assert_eq!((status, &otherwise["faults"]), (Some(1), &json!([fault])), "{otherwise:#}");
+}
+
 #[test]
 fn an_auditor_says_what_it_lacks() {
     let folder = tempfile::tempdir().expect("a folder");
