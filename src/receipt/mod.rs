@@ -123,15 +123,7 @@ async fn prove(log: &dyn IntentLog, at: Position, root: &Root) -> anyhow::Result
         root.from,
         root.to
     );
-    let path = tree.prove_inclusion(usize::try_from(at.offset - root.from)?);
-    Ok(Receipt {
-        log: at,
-        logged_at: record.logged_at,
-        record: BASE64.encode(&record.payload),
-        from: root.from,
-        to: root.to,
-        path: BASE64.encode(path.as_bytes()),
-    })
+    Receipt::of(&record, root.from..root.to, &tree)
 }
 
 /// Verifies a receipt against published roots, and prints what it proves. Asks no server.
@@ -147,6 +139,19 @@ pub(crate) fn verify(receipt: &str, roots: &Path) -> anyhow::Result<()> {
 }
 
 impl Receipt {
+    /// The receipt of a record that lies in a tree over these offsets.
+    fn of(record: &Record, covered: std::ops::Range<u64>, tree: &Tree) -> anyhow::Result<Self> {
+        let path = tree.prove_inclusion(usize::try_from(record.position.offset - covered.start)?);
+        Ok(Self {
+            log: record.position,
+            logged_at: record.logged_at,
+            record: BASE64.encode(&record.payload),
+            from: covered.start,
+            to: covered.end,
+            path: BASE64.encode(path.as_bytes()),
+        })
+    }
+
     /// The record, when it lay where the receipt says.
     fn proven_by(&self, root: &Root) -> anyhow::Result<Record> {
         ensure!(

@@ -12,8 +12,8 @@ use super::{leaf, read};
 
 /// How often. Who booked can have a receipt after that long.
 const EVERY: Duration = Duration::from_secs(60);
-/// Records under one root; more are divided. It bounds a receipt's path: 17 hashes.
-const RECORDS_MAX: u64 = 65_536;
+/// Records under one root; more are divided. It bounds a receipt's path: 16 hashes.
+pub(super) const RECORDS_MAX: u64 = 65_536;
 
 /// Goes on with a file of roots.
 pub(crate) struct Publishing(Roots);

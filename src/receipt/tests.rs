@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use orderly_domain::clock::System;
+use orderly_domain::envelope::Intent;
+use orderly_domain::personal::{Clear, Field, Fields, Sealed};
 use orderly_domain::port::IntentLog;
-use orderly_domain::{Position, Timestamp};
+use orderly_domain::{Book, DepartmentId, DoctorId, PatientId, Position, SessionId, SessionRef, Timestamp, ticket};
+use orderly_ingress::personal::{Key, Ring};
 use orderly_sinks::log::sqlite;
 use prometheus::Registry;
 
@@ -13,6 +17,8 @@ use super::*;
 const RECORDS: u64 = 37;
 /// What a QR code of the largest size holds, at the level that survives the loss of a quarter of it.
 const QR_BYTES: usize = 1_663;
+/// The same at the level that survives the loss of 7 % of it, which is the most that any has (version 40-L, binary).
+const QR_BYTES_MAX: usize = 2_953;
 
 struct Published {
     folder: tempfile::TempDir,
@@ -62,6 +68,51 @@ async fn every_record_is_proven_and_fits_on_paper() -> anyhow::Result<()> {
     }
     let beyond = covering(&published.roots(), Position { partition: 1, offset: RECORDS });
     assert!(beyond.is_err_and(|error| error.to_string().contains("no root was published yet")));
+    Ok(())
+}
+
+/// The longest text that a field takes, sealed.
+fn longest(field: Field, ticket: ticket::Id, text: impl Fn(usize) -> String) -> anyhow::Result<Sealed> {
+    let clear =
+        (1..1_000).rev().find_map(|length| Clear::new(field, text(length)).ok()).context("some text is taken")?;
+    let key = Key::new(u16::MAX, &[7; Key::BYTES]).context("a key")?;
+    Ok(Ring::new(key, Vec::new()).seal(field, ticket, &clear)?)
+}
+
+/// The longest booking that a patient can ask for, at the end of the log that the longest numbers name.
+fn longest_booking() -> anyhow::Result<Record> {
+    let id = |bytes| "x".repeat(bytes);
+    let ticket = ticket::Id::from_bytes([7; 16]);
+    let patient_id: PatientId = id(PatientId::BYTES_MAX).parse()?;
+    let session = SessionRef {
+        session_id: id(SessionId::BYTES_MAX).parse()?,
+        doctor_id: id(DoctorId::BYTES_MAX).parse()?,
+        department: id(DepartmentId::BYTES_MAX).parse()?,
+        day: Date::MAX,
+    };
+    let details = Fields {
+        name: Some(longest(Field::Name, ticket, |chars| "𠮷".repeat(chars))?),
+        phone: Some(longest(Field::Phone, ticket, |digits| format!("+{}", "8".repeat(digits)))?),
+        identity_number: Some(longest(Field::IdentityNumber, ticket, |chars| "8".repeat(chars))?),
+    };
+    let requested_by = patient_id.as_str().to_owned();
+    let command = Command::Book(Book { ticket, patient_id, session, details: Some(Box::new(details)) });
+    let position = Position { partition: u16::MAX, offset: i64::MAX.unsigned_abs() };
+    let logged_at = "9999-12-30T22:00:00.999999Z".parse::<jiff::Timestamp>()?.into();
+    Ok(Record { position, logged_at, payload: envelope::encode(&Intent { requested_by, command }) })
+}
+
+#[test]
+fn the_longest_receipt_fits_into_the_largest_code() -> anyhow::Result<()> {
+    let record = longest_booking()?;
+    let mut tree = Tree::new();
+    (1..publish::RECORDS_MAX).for_each(|_| tree.push([0; 32]));
+    tree.push(leaf(&record));
+    let to = record.position.offset + 1;
+    let receipt = Receipt::of(&record, to - publish::RECORDS_MAX..to, &tree)?;
+    assert_eq!(BASE64.decode(&receipt.path)?.len(), 16 * 32);
+    let line = serde_json::to_string(&receipt)?;
+    assert!((QR_BYTES..=QR_BYTES_MAX).contains(&line.len()), "{} bytes", line.len());
     Ok(())
 }
 
