@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use orderly_domain::command::Kind;
 use orderly_domain::port::store::{DecisionRow, Progress};
-use orderly_domain::{
-    Command, Offset, Outcome, Partition, PatientId, Position, SessionId, Timestamp, envelope, partition_of, ticket,
-};
+use orderly_domain::{Command, Offset, Outcome, Partition, PatientId, Position, SessionId, Timestamp, ticket};
 
 use super::{Claim, Clients, Telling};
 use crate::Error;
-use crate::history::Moment;
+use crate::history::{Moment, asked};
 use crate::report::{Invariant, Report};
 
 /// How far the log's clock and a client's may be apart.
@@ -89,7 +87,7 @@ struct Release {
     closed: bool,
 }
 
-/// Everything that is known at one place of the walk.
+/// What is known of log and decisions up to where the walk is.
 pub(super) struct Comparison<'a> {
     clients: &'a Clients,
     partitions: u16,
@@ -127,14 +125,7 @@ impl<'a> Comparison<'a> {
     pub(super) fn see(&mut self, moment: &Moment) -> Result<(), Error> {
         let Moment { position, record, decision, .. } = moment;
         self.begins.entry(position.partition).or_insert(position.offset);
-        let command = match record.as_ref().map(|record| envelope::decode(&record.payload)) {
-            Some(Ok(intent)) => Some(intent.command)
-                .filter(|command| partition_of(command.doctor_id(), self.partitions) == position.partition),
-            Some(Err(source @ envelope::Error::TooNew { .. })) => {
-                return Err(Error::TooNew { position: *position, source });
-            }
-            Some(Err(envelope::Error::Malformed(_))) | None => None,
-        };
+        let command = record.as_ref().map(|record| asked(record, self.partitions)).transpose()?.flatten();
         if let Some(row) = decision {
             self.follow(row, command.as_ref());
         }
@@ -201,28 +192,33 @@ impl<'a> Comparison<'a> {
         self.report.looked_at(Invariant::ClientsAgree, clients.calls);
         clients.unplaced.iter().for_each(|row| self.violated(row.clone()));
         let ends: BTreeMap<_, _> = progress.iter().map(|progress| (progress.partition, progress.next_offset)).collect();
-        let ended = self.told_as_cancelled();
+        let cancelled = self.told_as_cancelled();
         for (position, claims) in &clients.claims {
+            let forgotten =
+                forgets && self.begins.get(&position.partition).is_some_and(|first| position.offset < *first);
+            let decided = ends.get(&position.partition).is_some_and(|end| position.offset < *end);
             for (index, claim) in claims.iter().enumerate() {
                 match self.found.get(&(*position, index)).copied() {
                     Some(Found::Other) => {}
                     Some(Found::Undecided) => {
-                        self.violated(format!("{position}: a request was taken, and never decided"))
+                        self.violated(format!("{position}: a request was taken, and never decided"));
                     }
                     Some(Found::Decided(verdict)) => {
-                        for telling in &claim.told {
-                            if let Some(why) = self.wrong(claim, telling, verdict, ended.get(&verdict.first)) {
-                                self.violated(format!("{position}: a client was told {}; {why}", telling.told));
-                            }
-                        }
+                        self.judge(*position, claim, verdict, cancelled.get(&verdict.first));
                     }
-                    None if forgets
-                        && self.begins.get(&position.partition).is_some_and(|first| position.offset < *first) => {}
-                    None => {
-                        let decided = ends.get(&position.partition).is_some_and(|end| position.offset < *end);
-                        self.missing(*position, claim, decided, idle);
-                    }
+                    None if forgotten => {}
+                    None => self.missing(*position, claim, decided, idle),
                 }
+            }
+        }
+    }
+
+    /// Judges what was told of a request that is decided. `cancelled_at` is when a client had been told first that the booking is
+    /// cancelled.
+    fn judge(&mut self, position: Position, claim: &Claim, verdict: Verdict, cancelled_at: Option<&Timestamp>) {
+        for telling in &claim.told {
+            if let Some(why) = self.wrong(claim, telling, verdict, cancelled_at) {
+                self.violated(format!("{position}: a client was told {}; {why}", telling.told));
             }
         }
     }
@@ -231,7 +227,7 @@ impl<'a> Comparison<'a> {
     fn missing(&mut self, position: Position, claim: &Claim, decided: bool, idle: bool) {
         match claim.told.first() {
             _ if decided => {
-                self.violated(format!("{position}: a request was taken, and neither log nor store have it"))
+                self.violated(format!("{position}: a request was taken, and its decision is not in the store"));
             }
             Some(Telling { told, .. }) => {
                 self.violated(format!("{position}: a client was told {told}; nothing is decided there"));
@@ -256,8 +252,7 @@ impl<'a> Comparison<'a> {
         ended
     }
 
-    /// What is wrong with what a client was told, if anything is. `cancelled_at` is when one had been told first that the booking
-    /// is cancelled.
+    /// What is wrong with what a client was told, if anything is.
     fn wrong(
         &self,
         claim: &Claim,
