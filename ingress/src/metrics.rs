@@ -30,8 +30,6 @@ pub const ADDRESSES: &str = "orderly_ingress_addresses";
 pub const GAPS_TOTAL: &str = "orderly_ingress_fanout_gaps_total";
 /// Retries that were answered without a new record.
 pub const RETRIES_TOTAL: &str = "orderly_ingress_retries_total";
-/// Connections whose client had left before what it sent was read.
-pub const GONE_TOTAL: &str = "orderly_ingress_gone_total";
 /// Bookings whose client left, or had waited for its time, before they were in the log.
 pub const LEFT_TOTAL: &str = "orderly_ingress_left_total";
 /// Fields of personal data that this node sealed. A key is good for 2^32 of them.
@@ -110,7 +108,6 @@ pub(crate) struct Metrics {
     pub(crate) gaps: IntCounter,
     pub(crate) retries: IntCounter,
     pub(crate) left: IntCounter,
-    pub(crate) gone: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) personal_sealed: IntCounter,
     pub(crate) personal_unopened: IntCounter,
@@ -174,7 +171,6 @@ impl Metrics {
             slow_readers_cut: counter(SLOW_READERS_CUT_TOTAL, "Connections cut because the client did not read.")?,
             gaps: counter(GAPS_TOTAL, "Times that this node missed published decisions and read the store.")?,
             retries: counter(RETRIES_TOTAL, "Retries that were answered without a new record.")?,
-            gone: counter(GONE_TOTAL, "Connections whose client had left before what it sent was read.")?,
             left: counter(LEFT_TOTAL, "Bookings that went on into the log after their client had left.")?,
             panics: counter(PANICS_TOTAL, "Requests whose handler panicked.")?,
             personal_sealed: counter(PERSONAL_SEALED_TOTAL, "Fields of personal data that were sealed.")?,

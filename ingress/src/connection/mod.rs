@@ -94,8 +94,7 @@ impl Connection {
         // Answers are small and somebody waits for them. Where it cannot be set it is only slower.
         let _ = stream.set_nodelay(true);
         let patience = self.state.options.write_timeout;
-        let metrics = &self.state.metrics;
-        let socket = Socket::new(stream, patience, metrics.slow_readers_cut.clone(), metrics.gone.clone());
+        let socket = Socket::new(stream, patience, self.state.metrics.slow_readers_cut.clone());
         let Some(tls) = &self.entrance.tls else { return self.speak(socket, watcher).await };
         let handshake = tls.acceptor().accept(socket);
         match tokio::time::timeout(self.state.options.header_timeout, handshake).await {

@@ -1,4 +1,4 @@
-//! A socket that gives up on a client who does not read, or is gone.
+//! A socket that gives up on a client who does not read.
 
 use std::future::Future as _;
 use std::io;
@@ -14,10 +14,6 @@ use tokio::time::{Instant, Sleep};
 /// A client's socket. A write for which there was no room for `patience` fails; then the connection ends, and what was
 /// not sent is thrown away with it.
 ///
-/// What a client sent who has closed the connection since is not read: nobody waits for the answer. In a crowd that loses its
-/// patience sooner than its turn comes, the time that this spares serves those who still wait; otherwise everybody would be served
-/// after they had left.
-///
 /// Most connections never wait for room. So there is no timer before the first wait, and between waits nothing is touched
 /// but a flag.
 #[derive(Debug)]
@@ -29,19 +25,11 @@ pub(super) struct Socket {
     /// Whether a write waits for room; `timer` says until when.
     waits: bool,
     cut: IntCounter,
-    gone: IntCounter,
 }
 
 impl Socket {
-    /// `cut` counts clients who do not read, `gone` those who left before they were read.
-    pub(super) fn new(stream: TcpStream, patience: Duration, cut: IntCounter, gone: IntCounter) -> Self {
-        Self { stream, patience, timer: None, waits: false, cut, gone }
-    }
-
-    /// Whether the client is known to have closed the connection. It asks the kernel only where that was told of the socket.
-    fn is_gone(&mut self, context: &mut Context<'_>) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte)), Poll::Ready(Ok(0)))
+    pub(super) fn new(stream: TcpStream, patience: Duration, cut: IntCounter) -> Self {
+        Self { stream, patience, timer: None, waits: false, cut }
     }
 
     /// What came of a write, unless it has waited for too long.
@@ -71,13 +59,7 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before && self.is_gone(context) {
-            self.gone.inc();
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client has left")));
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -107,50 +89,5 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// Both ends of a connection.
-    async fn pair() -> (TcpStream, Socket, IntCounter) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (server, _) = listener.accept().await.unwrap();
-        let counter = |name| IntCounter::new(name, name).unwrap();
-        let gone = counter("gone");
-        (client, Socket::new(server, Duration::from_secs(60), counter("cut"), gone.clone()), gone)
-    }
-
-    #[tokio::test]
-    async fn what_somebody_sent_who_has_left_is_not_read() {
-        let (mut client, mut socket, gone) = pair().await;
-        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        drop(client);
-        // The end is told of a moment after what was sent.
-        while !socket.stream.ready(tokio::io::Interest::READABLE).await.unwrap().is_read_closed() {
-            tokio::task::yield_now().await;
-        }
-        let error = socket.read(&mut [0; 100]).await.unwrap_err();
-        assert_eq!((error.kind(), gone.get()), (io::ErrorKind::ConnectionAborted, 1));
-    }
-
-    #[tokio::test]
-    async fn who_waits_is_read_and_so_is_a_request_in_pieces() {
-        let (mut client, mut socket, gone) = pair().await;
-        for piece in [&b"GET / HT"[..], b"TP/1.1\r\n\r\n"] {
-            client.write_all(piece).await.unwrap();
-            let mut read = [0; 100];
-            let bytes = socket.read(&mut read).await.unwrap();
-            assert_eq!(&read[..bytes], piece);
-        }
-        assert_eq!(gone.get(), 0);
-        drop(client);
-        assert_eq!(socket.read(&mut [0; 100]).await.unwrap(), 0, "an end after what was read is one");
     }
 }
