@@ -99,9 +99,9 @@ churn: build ## open and leave event streams, and tell whether anything stays (C
 	@mkdir -p $(OUT)
 	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" churn --cycles $(CYCLES) --json $(OUT)/churn.json --plot $(OUT)/churn.svg
 
-bench: bench-compare bench-limits ## compare with what people build (quick), then measure both profiles beside the machine: about 20 minutes
+bench: bench-compare bench-limits ## compare with what people build (quick), then measure both profiles beside the machine: 25 minutes
 
-bench-compare: build ## the same load on Orderly and on six baselines, into docs/bench (OUT): under 10 minutes
+bench-compare: build ## the same load on Orderly and on six baselines, into docs/bench (OUT): 13 minutes
 	@bash -c 'set -e; source bench/install.sh; need_servers'
 	@"$${CARGO_TARGET_DIR:-target}/release/orderly-bench" compare --quick $(if $(STRICT),--strict) --out $(OUT)
 

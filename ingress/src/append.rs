@@ -60,11 +60,12 @@ pub(crate) async fn append(state: &Shared, intent: &Intent, line: Line) -> Resul
 
 /// Waits for an append for as long as a request may take.
 pub(crate) async fn in_time<T>(state: &Shared, append: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    tokio::time::timeout(state.options.request_timeout, append).await.unwrap_or_else(|_| {
-        Err(unknown(
-            "The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.",
-        ))
-    })
+    tokio::time::timeout(state.options.request_timeout, append).await.unwrap_or_else(|_| Err(not_known()))
+}
+
+/// It may have been appended, or not.
+pub(crate) fn not_known() -> Problem {
+    unknown("The log did not answer in time. Ask again with the same Idempotency-Key: it is taken once at most.")
 }
 
 fn unknown(detail: &'static str) -> Problem {

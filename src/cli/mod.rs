@@ -95,7 +95,7 @@ It reads only. Exit status 1 when an invariant is broken; the rows that break it
       Sessions that something is wrong with take no more bookings until ops take them off the policy's list `frozen`.
 
 It shares no code with what decides, and it only reads: every record of the log is decided a second time as its decision is
-committed, within a second; every 10 seconds sessions and appointments are compared with what the decisions make of them, every
+committed, within two seconds; every 10 seconds sessions and appointments are compared with what the decisions make of them, every
 60 seconds the ledger and analytics. It begins with the log's beginning, so it needs as long as `orderly check` to catch up.")]
     AuditRun(AuditRun),
 

@@ -85,8 +85,9 @@ pub(super) async fn part(log: &dyn IntentLog, root: &Root) -> anyhow::Result<Par
     let extents = log.extents().await?;
     let extent = extents.iter().find(|extent| extent.partition == root.partition);
     Ok(match extent {
+        Some(extent) if extent.end < root.to => Part::WithoutEnd,
         Some(extent) if extent.start > root.from => Part::WithoutBeginning,
-        Some(extent) if extent.end >= root.to => Part::Whole,
-        Some(_) | None => Part::WithoutEnd,
+        Some(_) => Part::Whole,
+        None => Part::WithoutEnd,
     })
 }

@@ -182,7 +182,7 @@ impl Clients {
 
 /// Compares what clients were told with log and store, which are read only: every place that an answer named must hold that
 /// patient's request for that session, every outcome that was told must be the decision there, and nobody who was told that a
-/// request is taken may be without a decision, with `options.idle` at all, else below the store's progress.
+/// request is taken may be without a decision, with `options.idle` at all, else below the store's progress; nor may the log end before it.
 ///
 /// A booking may be told as cancelled from its cancellation or its session's closing on. Once that was told, no later look may
 /// tell it as booked; what waited for the outcome (a stream, a long poll) may still be told it as it was made.
@@ -201,11 +201,13 @@ pub async fn check(
     let mut history = History::new(log, store, store.kept_since().await?);
     // What is wrong with the log and the decisions themselves is told by the check of those.
     let mut beside = Report::default();
-    history.extend(&progress, &log.extents().await?, &mut beside).await?;
+    // Whatever was told lies in the log by now.
+    let extents = log.extents().await?;
+    history.extend(&progress, &extents, &mut beside).await?;
     let mut comparison = Comparison::new(clients, log.partitions(), report);
     while let Some(moment) = history.next(&mut beside).await? {
         comparison.see(&moment)?;
     }
-    comparison.end(&progress, history.is_pruned(), options.idle);
+    comparison.end(&progress, &extents, history.is_pruned(), options.idle);
     Ok(())
 }

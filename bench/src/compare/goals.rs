@@ -29,14 +29,15 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
             (report.best_of_five(workload), "the best of the five, by the letter"),
         ];
         for (best, name) in best {
-            let Some(best) = best else { continue };
+            let Some(ratio) = best.and_then(|best| report.ratio(row, best)) else { continue };
             let what = format!("{}: {} ÷ {name}", workload.title(), system.title());
-            goals.push(Goal::new(what, report.whole_per_s(row) / report.whole_per_s(best), Wanted::Least(least)));
+            goals.push(Goal::new(what, ratio, Wanted::Least(least)));
         }
     }
-    if let Some((row, bare)) = report.row(System::Orderly, Workload::Hot).zip(report.bare(Workload::Hot)) {
+    let hot = report.row(System::Orderly, Workload::Hot).and_then(|row| report.whole_per_s(row));
+    if let Some((rate, bare)) = hot.zip(report.bare(Workload::Hot)) {
         let what = format!("{}: {} ÷ the bare handler", Workload::Hot.title(), System::Orderly.title());
-        goals.push(Goal::new(what, report.whole_per_s(row) / bare.per_s, Wanted::Least(0.45)));
+        goals.push(Goal::new(what, rate / bare.per_s, Wanted::Least(0.45)));
     }
     if let Some(left) = report.row(System::Orderly, Workload::Storm).and_then(left_in_storm) {
         let what = format!("retry storm: {}, outcomes a second past its most ÷ its most", System::Orderly.title());

@@ -89,14 +89,15 @@ fn ratios(text: &mut String, report: &Report) {
     for workload in closed(report) {
         let cells = |name: &str, rate: f64| {
             let ratio = |system| {
-                let row = report.row(system, workload);
-                row.map_or_else(String::new, |row| format!("{:.2}", report.whole_per_s(row) / rate))
+                let of = report.row(system, workload).and_then(|row| report.whole_per_s(row));
+                of.map_or_else(String::new, |of| format!("{:.2}", of / rate))
             };
             let name = format!("{name} {}/s", thousand(rate));
             [name.trim().to_owned(), ratio(System::Orderly), ratio(System::Distributed)].join(" | ")
         };
         let of = |row: Option<&Row>| {
-            row.map_or_else(|| " |  | ".to_owned(), |row| cells(row.system.title(), report.whole_per_s(row)))
+            let row = row.and_then(|row| Some((row.system, report.whole_per_s(row)?)));
+            row.map_or_else(|| " |  | ".to_owned(), |(system, rate)| cells(system.title(), rate))
         };
         let (disk, five) = (of(report.best_baseline(workload)), of(report.best_of_five(workload)));
         let bare = report.bare(workload).map_or_else(|| " |  | ".to_owned(), |bare| cells("", bare.per_s));
@@ -148,11 +149,12 @@ fn client(text: &mut String, report: &Report) {
         let Some(bare) = report.bare(workload) else { continue };
         let mut cells = vec![format!("{}/s ({})", thousand(bare.per_s), percent(bare.client_busy))];
         for system in &systems {
-            let Some(row) = report.row(*system, workload) else {
+            let row = report.row(*system, workload);
+            let Some((row, rate)) = row.and_then(|row| Some((row, report.whole_per_s(row)?))) else {
                 cells.push(String::new());
                 continue;
             };
-            let times = bare.per_s / report.whole_per_s(row);
+            let times = bare.per_s / rate;
             if *system != System::Memory && least.is_none_or(|(least, _)| times < least) {
                 least = Some((times, row));
             }
@@ -230,7 +232,9 @@ fn line(text: &mut String, report: &Report, row: &Row) {
         None => "–".to_owned(),
     };
     let is_computed = matches!(report.all_know(row), Some(AllKnow::Computed(_)));
-    let whole = format!("{}{}", if is_computed { "≈ " } else { "" }, thousand(report.whole_per_s(row)));
+    let whole = report
+        .whole_per_s(row)
+        .map_or_else(|| "–".to_owned(), |rate| format!("{}{}", if is_computed { "≈ " } else { "" }, thousand(rate)));
     let wrong = |count: u64| if count == 0 { "0".to_owned() } else { format!("**{count}**") };
     let _ = writeln!(
         text,

@@ -49,7 +49,7 @@ const TICKETS_MAX: u64 = 1_000_000;
 /// What is compared, and where the report goes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The most telling loads in part, in under ten minutes (this is the default)
+    /// The most telling loads, in some thirteen minutes (this is the default)
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
     /// Every load in full: most of an hour

@@ -40,8 +40,7 @@ pub(super) fn ratios(path: &Path, report: &Report) -> anyhow::Result<()> {
     let loads: Vec<_> = Workload::ALL.into_iter().filter(was_put).collect();
     let bars = |system: System| {
         let bar = |(index, workload): (usize, &Workload)| {
-            let best = report.whole_per_s(report.best_baseline(*workload)?);
-            Some((index, report.whole_per_s(report.row(system, *workload)?) / best))
+            Some((index, report.ratio(report.row(system, *workload)?, report.best_baseline(*workload)?)?))
         };
         loads.iter().enumerate().filter_map(bar).collect::<Vec<_>>()
     };

@@ -257,18 +257,27 @@ impl Report {
 
     fn best(&self, workload: Workload, is_compared: fn(System) -> bool) -> Option<&Row> {
         let baselines = self.rows.iter().filter(|row| row.workload == workload && is_compared(row.system));
-        baselines.max_by(|one, other| self.whole_per_s(one).total_cmp(&self.whole_per_s(other)))
+        let rates = baselines.filter_map(|row| Some((row, self.whole_per_s(row)?)));
+        rates.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(row, _)| row)
     }
 
     /// Final outcomes a second over the whole load. A system that was cut off while places were left has refused nobody yet, which
-    /// is the quicker part; the rate until then is no rate to compare others with that came to the end.
+    /// is the quicker part; the rate until then is no rate to compare others with that came to the end. `None` where the rest
+    /// cannot be computed.
     #[must_use]
-    pub fn whole_per_s(&self, row: &Row) -> f64 {
+    pub fn whole_per_s(&self, row: &Row) -> Option<f64> {
         let load = self.loads.iter().find(|load| load.workload == row.workload);
         match (load, self.all_know(row)) {
-            (Some(load), Some(AllKnow::Computed(seconds))) => load.wishes as f64 / seconds,
-            _ => row.goodput_per_s,
+            (Some(load), Some(AllKnow::Computed(seconds))) => Some(load.wishes as f64 / seconds),
+            (_, Some(AllKnow::Later(_))) => None,
+            _ => Some(row.goodput_per_s),
         }
+    }
+
+    /// A system's rate under a load ÷ another's; `None` where one of them is not known.
+    #[must_use]
+    pub fn ratio(&self, row: &Row, other: &Row) -> Option<f64> {
+        Some(self.whole_per_s(row)? / self.whole_per_s(other)?)
     }
 
     /// When the last patient knows; nothing where patients come without end. Where the loop was ended before: places that were
@@ -370,9 +379,10 @@ pub(super) mod tests {
         let storm = row(System::RowLock, Workload::Storm, 9.0);
         let report = report(vec![hot, cut.clone()]);
         assert_eq!(report.all_know(&cut), Some(AllKnow::Computed(23.0)));
-        assert!((report.whole_per_s(&cut) - 50_000.0 / 23.0).abs() < 1e-9, "not the 1,000 a second until then");
-        assert!((report.whole_per_s(&whole) - 9.0).abs() < 1e-9);
-        assert_eq!(report.all_know(&Row { system: System::Optimistic, ..cut }), Some(AllKnow::Later(6.0)));
+        assert_eq!(report.whole_per_s(&cut), Some(50_000.0 / 23.0), "not the 1,000 a second until then");
+        assert_eq!(report.whole_per_s(&whole), Some(9.0));
+        let unknown = Row { system: System::Optimistic, ..cut };
+        assert_eq!((report.all_know(&unknown), report.whole_per_s(&unknown)), (Some(AllKnow::Later(6.0)), None));
         assert_eq!(report.all_know(&whole), Some(AllKnow::After(4.0)));
         assert_eq!(report.all_know(&storm), None, "patients come without end");
     }

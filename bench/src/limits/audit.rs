@@ -16,8 +16,7 @@ use crate::latency::Summary;
 /// What the goal names.
 const RATE_PER_S: f64 = 5_000.0;
 const GOAL_P99_MS: f64 = 2_000.0;
-/// In this time every table is compared twice, and the ledger once. ClickHouse is no part of it: where there is none, analytics are not
-/// compared.
+/// In this time every table is compared twice. The ledger is looked at once a minute, the first time before; analytics too, where there are any.
 const LENGTH: Duration = Duration::from_secs(25);
 /// How long the auditor may be behind the last decision before that counts as an error.
 const BEHIND_MAX: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orderly_domain::command::Kind;
+use orderly_domain::port::log::Extent;
 use orderly_domain::port::store::{DecisionRow, Progress};
 use orderly_domain::{Command, Offset, Outcome, Partition, PatientId, Position, SessionId, Timestamp, ticket};
 
@@ -187,8 +188,14 @@ impl<'a> Comparison<'a> {
 
     /// Judges everything that clients were told, once all is seen that lies below this progress. The store may have forgotten
     /// its oldest decisions; in an idle system nothing may lie beyond.
-    pub(super) fn end(mut self, progress: &[Progress], forgets: bool, idle: bool) {
+    pub(super) fn end(mut self, progress: &[Progress], extents: &[Extent], forgets: bool, idle: bool) {
         let clients = self.clients;
+        let ends_before = |place: Position| {
+            extents
+                .iter()
+                .find(|extent| extent.partition == place.partition)
+                .is_none_or(|extent| extent.end <= place.offset)
+        };
         self.report.looked_at(Invariant::ClientsAgree, clients.calls);
         clients.unplaced.iter().for_each(|row| self.violated(row.clone()));
         let ends: BTreeMap<_, _> = progress.iter().map(|progress| (progress.partition, progress.next_offset)).collect();
@@ -207,6 +214,9 @@ impl<'a> Comparison<'a> {
                         self.judge(*position, claim, verdict, cancelled.get(&verdict.first));
                     }
                     None if forgotten => {}
+                    None if ends_before(*position) => {
+                        self.violated(format!("{position}: a request was taken, and the log ends before it"));
+                    }
                     None => self.missing(*position, claim, decided, idle),
                 }
             }

@@ -111,13 +111,13 @@ async fn whatever_differs_is_found() {
         (REPEATED, "/outcome/reason", json!("duplicate"), "decided was sold_out"),
         (BOOKED, "/log", place(4), "another ticket"),
         (BOOKED, "/log", place(0), "another kind"),
-        (BOOKED, "/log", beyond.clone(), "is not decided"),
-        (BOOKED, "/log", nowhere, "is not decided"),
+        (BOOKED, "/log", beyond.clone(), "the log ends before it"),
+        (BOOKED, "/log", nowhere, "the log ends before it"),
         (BOOKED, "/log", Value::Null, "names no place"),
         (BOOKED, "/session", json!("s1"), "another session"),
         (BOOKED, "/patient", json!("p2"), "another ticket"),
         (BOOKED, "/key", json!("k7"), "another ticket"),
-        (SOLD_OUT, "/log", beyond, "told rejected (sold_out) by poll; nothing is decided there"),
+        (SOLD_OUT, "/log", beyond.clone(), "the log ends before it"),
         (SOLD_OUT, "/log", Value::Null, "not of which place"),
         (LOOKED, "/sent_at", json!(moment(73)), "that it is cancelled"),
         (CANCELLED, "/outcome/reason", json!("session_closed"), "told cancelled 1 (session_closed)"),
@@ -133,6 +133,11 @@ async fn whatever_differs_is_found() {
         assert_eq!(found.len(), 1, "{member} of {index} is {value}: {found:?}");
         assert!(found[0].contains(expected), "{member} of {index} is {value}: {found:?}");
     }
+    // What the log has lost is no request on its way.
+    let mut lost = history();
+    put(&mut lost[BOOKED], "/log", beyond);
+    let found = rows(&hospital, &lost, false).await;
+    assert!(found.iter().any(|row| row.contains("the log ends before it")), "{found:?}");
 }
 
 /// What waited for the outcome may be told it as it was made, however late.
