@@ -14,7 +14,7 @@ use prometheus::Registry;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::faults::{Held, Switches, switched};
+use crate::faults::{Held, Hold, Switches, switched};
 use crate::kit::{Kit, Setup, options, problem, retry_after, session, ticket_of};
 
 fn log_options() -> sqlite::Options {
@@ -151,13 +151,8 @@ async fn a_log_that_does_not_answer_in_time_leaves_it_open() {
     }
 }
 
-/// What is on its way into the log goes on without whoever asked for it, and asking again finds it.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_leaves_and_asks_again_is_written_down_once() {
-    let clock = Held::new();
-    let kit = Kit::of(Setup { log_clock: Some(Arc::clone(&clock) as _), ..Setup::default() }).await;
-    kit.open(&[session("s1", "li", 5), session("s2", "wang", 5)]).await;
-    let before = kit.logged().await;
+/// Ann asks for a booking, and leaves while the log has it in hand, for as long as it is held.
+async fn leaves(kit: &Kit, clock: &Arc<Held>) -> Hold {
     let hold = clock.hold();
     // On a connection of its own, which ends with it.
     let asks = kit.booking("ann", "k1", "s1").build().unwrap();
@@ -165,6 +160,17 @@ async fn who_leaves_and_asks_again_is_written_down_once() {
     clock.waits().await;
     asks.abort();
     kit.until_metric("orderly_ingress_left_total 1\n").await;
+    hold
+}
+
+/// What is on its way into the log goes on without whoever asked for it, and asking again finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_and_asks_again_is_written_down_once() {
+    let clock = Held::new();
+    let kit = Kit::of(Setup { log_clock: Some(Arc::clone(&clock) as _), ..Setup::default() }).await;
+    kit.open(&[session("s1", "li", 5), session("s2", "wang", 5)]).await;
+    let before = kit.logged().await;
+    let hold = leaves(&kit, &clock).await;
     // A key is bound to what was asked first, also on its way.
     problem(kit.booking("ann", "k1", "s2").send().await.unwrap(), 422, "idempotency-key-reused").await;
     let again = tokio::spawn(kit.booking("ann", "k1", "s1").send());
@@ -188,12 +194,7 @@ async fn who_left_an_attempt_that_failed_tries_anew() {
     let kit = Kit::of(Setup { edges, log_clock: Some(Arc::clone(&clock) as _), ..Setup::default() }).await;
     kit.open(&[session("s1", "li", 5)]).await;
     Switches::set(&switches.doubt, true);
-    let hold = clock.hold();
-    let asks = kit.booking("ann", "k1", "s1").build().unwrap();
-    let asks = tokio::spawn(async move { reqwest::Client::new().execute(asks).await });
-    clock.waits().await;
-    asks.abort();
-    kit.until_metric("orderly_ingress_left_total 1\n").await;
+    let hold = leaves(&kit, &clock).await;
     let again = tokio::spawn(kit.booking("ann", "k1", "s1").send());
     drop(hold);
     problem(again.await.unwrap().unwrap(), 503, "outcome-unknown").await;
