@@ -49,7 +49,7 @@ screenshots: build ## take pictures of the main pages for docs/img
 
 build: web ## build everything in release mode
 	@bash -c 'set -e; source bench/install.sh; need_compilers'
-	cargo build --release --bins -p orderly -p orderly-bench -p orderly-baselines -p orderly-stack
+	cargo build --release --bins -p orderly -p orderly-bench -p orderly-baselines -p orderly-stack -p orderly-faults
 
 test: test-rush test-code ## everything: a short rush against a real server, then the tests
 

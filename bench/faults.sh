@@ -14,7 +14,6 @@ source bench/server.sh
 need_servers
 need faketime faketime # gives processes a wrong clock
 build
-cargo build --release --quiet -p orderly-faults
 mkdir -p .dev
 "$target/release/orderly-faults" --program "$target/release/orderly" --folder .dev/faults --json .dev/faults.json \
   --minutes "${MINUTES:-10}" --seed "${SEED:-1}" --rate "${RATE:-300}" \

@@ -171,6 +171,7 @@ impl Problem {
                 .retry_after(jitter::spread(RETRY)),
             port::Error::DidNotHappen(_)
             | port::Error::Lost(_)
+            | port::Error::Held { .. }
             | port::Error::Fenced { .. }
             | port::Error::Conflict { .. } => Self::new(&kind::UNAVAILABLE)
                 .detail("This request was not taken. Ask again with the same Idempotency-Key.")

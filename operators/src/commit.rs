@@ -1,6 +1,7 @@
 //! Commit: makes decisions true, in one transaction with the progress of their partitions.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use orderly_domain::{Clock, Decision, Partition, Timestamp};
 
 use crate::admit::SessionMemory;
 use crate::marks::PublishedMarks;
+use crate::neighbours::{Neighbours, Wait, Waited};
 use crate::operator::{AsyncOperator, Error};
 use crate::retry::Retry;
 
@@ -22,12 +24,14 @@ pub struct Commit {
     clock: Arc<dyn Clock>,
     memory: SessionMemory,
     marks: PublishedMarks,
+    neighbours: Neighbours,
     retry: Retry,
     pruned_day: Mutex<i64>,
+    has_committed: AtomicBool,
 }
 
 impl Commit {
-    /// Commits to `store`; `marks` are written down on the way.
+    /// Commits to `store`; `marks` are written down on the way, and `neighbours` remembers what stood in the way.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -35,9 +39,56 @@ impl Commit {
         clock: Arc<dyn Clock>,
         memory: SessionMemory,
         marks: PublishedMarks,
+        neighbours: Neighbours,
         retry: Retry,
     ) -> Self {
-        Self { store, ledger, clock, memory, marks, retry, pruned_day: Mutex::new(i64::MIN) }
+        let (pruned_day, has_committed) = (Mutex::new(i64::MIN), AtomicBool::new(false));
+        Self { store, ledger, clock, memory, marks, neighbours, retry, pruned_day, has_committed }
+    }
+
+    /// Whether it has committed anything.
+    pub fn has_committed(&self) -> bool {
+        self.has_committed.load(Ordering::Relaxed)
+    }
+
+    /// Commits these decisions, or the first of them: those before a booking that has to wait for another node. So two nodes
+    /// that wait for each other's cancellations both go on.
+    async fn commit(&self, mut decisions: Vec<Decision>) -> Result<Vec<Committed>, Error> {
+        let mut answers = Vec::with_capacity(decisions.len());
+        let (mut wait, mut resigned) = (Wait::default(), Vec::new());
+        let mut some = decisions.len();
+        while !decisions.is_empty() {
+            let mut rest = decisions.split_off(some);
+            let (decided_at, advances) = (self.clock.now(), self.advances(&decisions)?);
+            let commit = store::Commit { decided_at, advances, decisions, resigned };
+            let committed = self.retry.until_final("store", || self.store.commit(&commit)).await;
+            resigned = commit.resigned;
+            match committed {
+                Ok(committed) => {
+                    self.has_committed.store(true, Ordering::Relaxed);
+                    self.undo(&committed, commit.decisions).await?;
+                    answers.extend(committed);
+                    decisions = rest;
+                    some = decisions.len();
+                }
+                Err(port::Error::Held { at, by, decider }) => {
+                    let before = commit.decisions.iter().take_while(|decision| decision.position != at).count();
+                    if before == 0 {
+                        let is_ours = decider.is_some_and(|fence| self.marks.is_ours(by.partition, fence));
+                        match self.neighbours.wait(&mut wait, [at, by], decider, is_ours).await? {
+                            Waited::AMoment => {}
+                            Waited::InVain => resigned.push(at),
+                        }
+                    }
+                    // The one that waits looks alone whether it still has to.
+                    some = before.max(1);
+                    decisions = commit.decisions;
+                    decisions.append(&mut rest);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(answers)
     }
 
     fn advances(&self, decisions: &[Decision]) -> Result<Vec<Advance>, port::Error> {
@@ -108,15 +159,12 @@ impl AsyncOperator for Commit {
     }
 
     async fn process_batch(&self, batch: Vec<Decision>) -> Result<Vec<Committed>, Error> {
-        let advances = self.advances(&batch)?;
-        let commit = store::Commit { decided_at: self.clock.now(), advances, decisions: batch };
         #[cfg(feature = "planted-bugs")]
-        if let Some(committed) = self.mistaken(&commit).await? {
+        if let Some(committed) = self.mistaken(&batch).await? {
             return Ok(committed);
         }
-        let committed = self.retry.until_final("store", || self.store.commit(&commit)).await?;
-        let oldest = commit.decisions.first().map(|decision| decision.logged_at);
-        self.undo(&committed, commit.decisions).await?;
+        let oldest = batch.first().map(|decision| decision.logged_at);
+        let committed = self.commit(batch).await?;
         if let Some(oldest) = oldest {
             self.prune(oldest).await?;
         }
@@ -135,7 +183,10 @@ impl AsyncOperator for Commit {
 #[cfg(feature = "planted-bugs")]
 impl Commit {
     /// Commits in one of the wrong ways, if one is planted.
-    async fn mistaken(&self, commit: &store::Commit) -> Result<Option<Vec<Committed>>, Error> {
+    async fn mistaken(&self, decisions: &[Decision]) -> Result<Option<Vec<Committed>>, Error> {
+        let (decided_at, advances) = (self.clock.now(), self.advances(decisions)?);
+        let commit =
+            &store::Commit { decided_at, advances, decisions: decisions.to_vec(), resigned: Vec::new() };
         if planted::is(Bug::PublishedBeforeCommit) {
             let (store, retry, commit) = (Arc::clone(&self.store), self.retry.clone(), commit.clone());
             let told = guessed(&commit);

@@ -29,7 +29,7 @@ impl Retry {
     /// Calls until the answer is final. The call must be safe to make twice.
     ///
     /// # Errors
-    /// Those that trying again does not heal: `Fenced`, `Lost`, `Conflict`, `Corrupt`.
+    /// Those that trying again does not heal: `Fenced`, `Lost`, `Held`, `Conflict`, `Corrupt`.
     pub async fn until_final<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> port::Result<T>
     where
         F: Future<Output = port::Result<T>>,
@@ -54,6 +54,7 @@ impl Retry {
             match error {
                 port::Error::Fenced { .. }
                 | port::Error::Lost(_)
+                | port::Error::Held { .. }
                 | port::Error::Conflict { .. }
                 | port::Error::Corrupt(_) => return Err(error),
                 port::Error::DidNotHappen(_)

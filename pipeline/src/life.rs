@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use orderly_domain::Partition;
 use orderly_domain::port::LogReader;
-use orderly_operators::{Admit, AsyncOperator as _, Commit, Publish, PublishedMarks, Retry, SessionMemory, Takeovers};
+use orderly_operators::{
+    Admit, AsyncOperator as _, Commit, Neighbours, Publish, PublishedMarks, Retry, SessionMemory, Takeovers,
+};
 use timely::dataflow::operators::probe;
 use timely::worker::Worker;
 use tokio::sync::watch;
@@ -33,6 +35,7 @@ pub(crate) struct Settings {
     pub options: Options,
     pub ports: Ports,
     pub metrics: Metrics,
+    pub neighbours: Neighbours,
     pub retry: Retry,
     /// Decisions committed, over all lives.
     pub decided_total: Arc<AtomicU64>,
@@ -62,7 +65,7 @@ impl Life {
     /// # Errors
     /// When the workers cannot be started.
     pub(crate) fn start(settings: &Settings, log: Box<dyn LogReader>) -> Result<Self, Error> {
-        let Settings { options, ports, metrics, retry, decided_total } = settings.clone();
+        let Settings { options, ports, metrics, neighbours, retry, decided_total } = settings.clone();
         let failure = Failure::default();
         let (takeovers, memory, marks) = (Takeovers::default(), SessionMemory::default(), PublishedMarks::default());
         let in_flight = InFlight::new(options.epochs_in_flight_max);
@@ -72,6 +75,7 @@ impl Life {
             Arc::clone(&ports.clock),
             memory.clone(),
             marks.clone(),
+            neighbours.clone(),
             retry.clone(),
         ));
         let parts = Parts {
@@ -107,6 +111,7 @@ impl Life {
             takeovers,
             memory,
             marks,
+            neighbours,
             retry,
             metrics: metrics.clone(),
         };
@@ -155,6 +160,11 @@ impl Life {
             Some(cause) => Err(Error::Stopped(cause.text.clone())),
             None => Ok(self.commit.on_drained().await?),
         }
+    }
+
+    /// Whether anything came of it.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.commit.has_committed()
     }
 
     /// Ends a life that failed. What was in flight is still in the log, whose reader is handed on, unless it panicked.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use orderly_domain::Clock;
 use orderly_domain::port::pipeline::State;
 use orderly_domain::port::{self, Fanout, IntentLog, Ledger, Store};
-use orderly_operators::{RecentTickets, Retry};
+use orderly_operators::{Neighbours, RecentTickets, Retry};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use crate::failure::{Cause, Failure};
 use crate::life::{Life, Settings, Signs};
 use crate::metrics::Metrics;
 
-/// Takeovers in a row, without a decision between them, after which a failure is a person's.
+/// Takeovers in a row, without a commit between them, after which a failure is a person's.
 const LIVES_MAX: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -152,8 +152,15 @@ impl Pipeline {
         let log = ports.log.reader().await.map_err(|error| Error::Start(error.to_string()))?;
         let (retry, decided_total) = (Retry::default(), Arc::new(AtomicU64::new(0)));
         let epochs_in_flight_max = options.epochs_in_flight_max;
-        let settings =
-            Settings { options, ports, metrics, retry: retry.clone(), decided_total: Arc::clone(&decided_total) };
+        let neighbours = Neighbours::register(registry)?;
+        let settings = Settings {
+            options,
+            ports,
+            metrics,
+            neighbours,
+            retry: retry.clone(),
+            decided_total: Arc::clone(&decided_total),
+        };
         let life = Life::start(&settings, log)?;
         let view = Arc::new(View {
             signs: Mutex::new(life.signs.clone()),
@@ -196,7 +203,6 @@ async fn supervise(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let mut lives = 0;
-    let mut decided = 0;
     loop {
         let failure = life.signs.failure.clone();
         let cause = tokio::select! {
@@ -210,9 +216,7 @@ async fn supervise(
                 return drained;
             }
         };
-        let decided_now = view.decided_total.load(Ordering::Relaxed);
-        lives = if decided_now > decided { 1 } else { lives + 1 };
-        decided = decided_now;
+        lives = if life.has_committed() { 1 } else { lives + 1 };
         if !cause.heals || lives > LIVES_MAX {
             tracing::error!(cause = cause.text, "the pipeline stops");
             view.failure.report(Cause::fatal(cause.text.clone()));

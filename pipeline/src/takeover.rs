@@ -7,11 +7,12 @@ use jiff::civil::Date;
 use orderly_domain::envelope::{day_number, day_of_number};
 use orderly_domain::inventory::{PAST_AFTER_DAYS, Snapshot};
 use orderly_domain::planted::{self, Bug};
-use orderly_domain::port::store::{Claim, Committed};
+use orderly_domain::port::ledger::Doubt;
+use orderly_domain::port::store::{Claim, Committed, SessionState};
 use orderly_domain::port::{self, Fanout, IntentLog, Ledger, Store};
 use orderly_domain::session::{Exclusivity, Session};
 use orderly_domain::{DepartmentId, Fence, Partition, Position, Timestamp, partition_of};
-use orderly_operators::{PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers};
+use orderly_operators::{Neighbours, PublishedMarks, RecentTickets, Retry, SessionMemory, Takeovers};
 
 use crate::metrics::Metrics;
 use crate::same_log::has_taken;
@@ -31,6 +32,7 @@ pub(crate) struct Takeover {
     pub takeovers: Takeovers,
     pub memory: SessionMemory,
     pub marks: PublishedMarks,
+    pub neighbours: Neighbours,
     pub retry: Retry,
     pub metrics: Metrics,
 }
@@ -124,15 +126,17 @@ impl Takeover {
         self.lend_neighbours(&partitions, &days, since).await
     }
 
-    /// Patients of a department's day may hold appointments in sessions of other partitions. When the ledger has lost those,
-    /// their owners restore them once they notice. Until then it is told at least who holds them: a patient who is given a
-    /// second one here is refused by the store in the end, but others were told meanwhile that the number is taken.
+    /// Patients of a department's day may hold appointments in sessions of other partitions. When the ledger has lost those, or
+    /// has seen cancellations that nobody commits, their owners restore them once they notice. Until then it is told at least
+    /// who holds them: a patient who is given a second one here is refused by the store in the end, but others were told
+    /// meanwhile that the number is taken.
     async fn lend_neighbours(
         &self,
         own: &[Partition],
         days: &HashSet<(DepartmentId, Date)>,
         since: Date,
     ) -> port::Result<()> {
+        let doubted = self.neighbours.doubted();
         if own.len() >= usize::from(self.log_partitions) {
             return Ok(());
         }
@@ -143,21 +147,36 @@ impl Takeover {
             contended && days.contains(&day_of(&state.session)) && !own.contains(&partition(&state.session))
         });
         let behind = self.retry.until_final("ledger", || self.ledger.behind(&sessions)).await?;
-        if behind.is_empty() {
+        let behind: HashSet<_> = behind.into_iter().collect();
+        sessions.retain(|SessionState { session, .. }| {
+            behind.contains(&session.session_id) || doubted.contains_key(&partition(session))
+        });
+        if sessions.is_empty() {
             return Ok(());
         }
-        let behind: HashSet<_> = behind.into_iter().collect();
-        sessions.retain(|state| behind.contains(&state.session.session_id));
         let partitions: BTreeSet<_> = sessions.iter().map(|state| partition(&state.session)).collect();
         let partitions: Vec<_> = partitions.into_iter().collect();
         let snapshots = self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?;
         let progress = self.retry.until_final("store", || self.store.progress()).await?;
         let fences: HashMap<_, _> = progress.iter().map(|progress| (progress.partition, progress.fence)).collect();
-        let lost = snapshots.into_iter().filter(|snapshot| behind.contains(&snapshot.session.session_id));
-        let lost = lost.filter_map(|snapshot| Some((*fences.get(&partition(&snapshot.session))?, snapshot)));
-        let lost: Vec<_> = lost.collect();
-        tracing::info!(sessions = lost.len(), "the ledger has lost sessions of other nodes, too");
-        self.retry.until_final("ledger lend", || self.ledger.lend(lost.clone())).await
+        let chosen: HashSet<_> = sessions.iter().map(|state| &state.session.session_id).collect();
+        let (mut lost, mut cancelled) = (Vec::new(), Vec::new());
+        for snapshot in snapshots.into_iter().filter(|snapshot| chosen.contains(&snapshot.session.session_id)) {
+            let partition = partition(&snapshot.session);
+            let Some(&fence) = fences.get(&partition) else { continue };
+            // Whoever has taken it over since has restored it.
+            let is_doubted = doubted.get(&partition).is_some_and(|decider| decider.is_none_or(|decider| decider == fence));
+            if is_doubted {
+                cancelled.push((fence, snapshot));
+            } else if behind.contains(&snapshot.session.session_id) {
+                lost.push((fence, snapshot));
+            }
+        }
+        tracing::info!(lost = lost.len(), doubted = cancelled.len(), "the ledger is told of sessions of other nodes, too");
+        for (sessions, doubt) in [(lost, Doubt::Behind), (cancelled, Doubt::Cancelled)] {
+            self.retry.until_final("ledger lend", || self.ledger.lend(sessions.clone(), doubt)).await?;
+        }
+        Ok(())
     }
 
     async fn publish_again(&self, claim: &Claim) -> port::Result<()> {

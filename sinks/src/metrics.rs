@@ -38,10 +38,6 @@ pub const STORE_COMMIT_SECONDS: &str = "orderly_store_commit_seconds";
 pub const STORE_COMMIT_ROWS: &str = "orderly_store_commit_rows";
 /// Decisions that the embedded store turned into refusals.
 pub const STORE_CORRECTIONS: &str = "orderly_store_corrections_total";
-/// Commits to PostgreSQL that waited for a patient's cancellation which another node was about to commit.
-pub const STORE_HELD: &str = "orderly_store_held_total";
-/// Commits to PostgreSQL that waited for one in vain.
-pub const STORE_GAVE_UP: &str = "orderly_store_gave_up_total";
 /// How long reads of the embedded store took, waits included, in seconds.
 pub const STORE_READ_SECONDS: &str = "orderly_store_read_seconds";
 /// Calls that wait for the embedded store's writer.

@@ -21,9 +21,10 @@ const FAULTS_A_RUSH: usize = 4;
 
 /// One of every kind but the last one. A server that was killed, stopped, emptied or not heard of has a rush of its own, and so a
 /// look at what log, ledger, store and analytics hold after it; others share a rush with their like.
-const ONCE: [&[Fault]; 21] = [
+const ONCE: [&[Fault]; 22] = [
     &[Fault::PipelineKilled, Fault::PipelineAdded],
     &[Fault::PipelineStopped],
+    &[Fault::PipelineDrained, Fault::IngressStopped, Fault::AuditorStopped],
     &[Fault::IngressKilled, Fault::RelayKilled, Fault::AuditorKilled, Fault::PolicySwapped, Fault::CertificatesRotated],
     &[Fault::ClockShifted],
     &[Fault::KafkaKilled],
@@ -42,7 +43,7 @@ const ONCE: [&[Fault]; 21] = [
     &[Fault::PostgresKilledBeforeCommit],
     &[Fault::PostgresKilledAfterCommit],
     &[Fault::ClickhouseKilled],
-    &[Fault::ClickhouseStopped],
+    &[Fault::ClickhouseStopped, Fault::ClickhouseUnheard, Fault::ClickhouseCut, Fault::RelayStopped],
 ];
 
 /// A fault, and how long it lasts.

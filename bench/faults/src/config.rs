@@ -39,7 +39,7 @@ pub(crate) fn write(folder: &Path, servers: &Servers) -> anyhow::Result<PathBuf>
         servers.kafka.brokers(),
         servers.redis_url(),
         servers.postgres_url(),
-        servers.clickhouse.url(),
+        servers.clickhouse_url(),
     );
     put("orderly.toml", &text)
 }

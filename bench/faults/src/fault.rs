@@ -15,12 +15,20 @@ pub enum Fault {
     PipelineAdded,
     /// SIGSTOP of a pipeline past its session timeout; it wakes up and its commit is refused
     PipelineStopped,
+    /// SIGTERM of a pipeline, which decides what it has read and hands its partitions over; it is started again
+    PipelineDrained,
     /// kill -9 of an ingress; patients turn to the other one
     IngressKilled,
+    /// SIGSTOP of an ingress; whoever it has heard gets no answer until it wakes up
+    IngressStopped,
     /// kill -9 of the relay
     RelayKilled,
+    /// SIGSTOP of the relay, shorter and longer than its turn lasts
+    RelayStopped,
     /// kill -9 of the auditor
     AuditorKilled,
+    /// SIGSTOP of the auditor
+    AuditorStopped,
     /// Ops put a policy in force that lets hardly anybody in, and then the old one again
     PolicySwapped,
     /// A pipeline and an ingress are restarted with a wrong clock, some minutes ahead or seconds behind, and again with the
@@ -74,17 +82,25 @@ pub enum Fault {
     ClickhouseKilled,
     /// SIGSTOP of ClickHouse
     ClickhouseStopped,
+    /// ClickHouse does what it is asked to, and nobody hears of it
+    ClickhouseUnheard,
+    /// All connections to ClickHouse are cut, and no new one is made
+    ClickhouseCut,
 }
 
 impl Fault {
     /// One of every kind, in an order that keeps the cluster at its size.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 38] = [
         Self::PipelineKilled,
         Self::PipelineAdded,
         Self::PipelineStopped,
+        Self::PipelineDrained,
         Self::IngressKilled,
+        Self::IngressStopped,
         Self::RelayKilled,
+        Self::RelayStopped,
         Self::AuditorKilled,
+        Self::AuditorStopped,
         Self::PolicySwapped,
         Self::ClockShifted,
         Self::CertificatesRotated,
@@ -111,6 +127,8 @@ impl Fault {
         Self::PostgresKilledAfterCommit,
         Self::ClickhouseKilled,
         Self::ClickhouseStopped,
+        Self::ClickhouseUnheard,
+        Self::ClickhouseCut,
     ];
 
     /// Its name on the command line and in reports.
@@ -134,7 +152,15 @@ impl Fault {
     /// Whether only analysts notice it.
     #[must_use]
     pub const fn is_of_clickhouse(self) -> bool {
-        matches!(self, Self::ClickhouseKilled | Self::ClickhouseStopped | Self::RelayKilled)
+        matches!(
+            self,
+            Self::ClickhouseKilled
+                | Self::ClickhouseStopped
+                | Self::ClickhouseUnheard
+                | Self::ClickhouseCut
+                | Self::RelayKilled
+                | Self::RelayStopped
+        )
     }
 
     /// How long it lasts, at least and at most, where that is free.
@@ -151,7 +177,11 @@ impl Fault {
             Self::RedisFull | Self::PostgresFull => (2, 10),
             Self::ClockShifted => (1, 10),
             Self::RedisSlow | Self::PostgresSlow | Self::PolicySwapped => (2, 10),
-            Self::ClickhouseStopped => (2, 20),
+            Self::ClickhouseStopped | Self::ClickhouseUnheard | Self::ClickhouseCut => (2, 20),
+            // Shorter and longer than the ten seconds for which a relay that hangs keeps its turn.
+            Self::RelayStopped | Self::AuditorStopped => (2, 20),
+            // Shorter and longer than clients wait for an answer.
+            Self::IngressStopped => (2, 10),
             _ => (0, 0),
         };
         (Duration::from_secs(seconds.0), Duration::from_secs(seconds.1))

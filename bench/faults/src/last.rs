@@ -27,7 +27,7 @@ impl Cluster {
     pub(crate) async fn lose_log(mut self, probe: &Probe) -> anyhow::Result<Duration> {
         self.until_idle().await?;
         for node in &self.pipelines {
-            node.signal(Signal::SIGSTOP)?;
+            node.process().signal(Signal::SIGSTOP)?;
         }
         probe.all_accepted().await?;
         let rows = self.decided_until()?;
@@ -35,7 +35,7 @@ impl Cluster {
         block_in_place(|| self.servers.kafka.restart_empty(0))?;
         let since = Instant::now();
         for node in &self.pipelines {
-            node.signal(Signal::SIGCONT)?;
+            node.process().signal(Signal::SIGCONT)?;
         }
         until("every pipeline has ended", async || {
             let running = self.pipelines.iter().filter(|node| node.is_running()).map(|node| node.name.as_str());

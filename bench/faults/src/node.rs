@@ -134,12 +134,9 @@ impl Node {
         Ok(there.as_second() - System.now().to_jiff().as_second())
     }
 
-    /// Sends it a signal.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        self.process.signal(signal)
+    /// What runs it, to be signalled.
+    pub(crate) const fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Kills it, and starts it again where it listened.
@@ -148,6 +145,16 @@ impl Node {
     /// When it does not go, or does not come back.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
+        self.come_back(None)
+    }
+
+    /// Asks it to stop, waits until it has by itself, and starts it again where it listened.
+    ///
+    /// # Errors
+    /// When it does not stop, or does not come back.
+    pub(crate) fn drain_and_restart(&mut self) -> anyhow::Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        wait_until(&format!("{} stops", self.name), START_MAX, || Ok(!self.is_running()))?;
         self.come_back(None)
     }
 

@@ -21,6 +21,7 @@ const CONNECTIONS_MAX: u32 = 300;
 pub(crate) struct Servers {
     pub(crate) redis_proxy: Proxy,
     pub(crate) postgres_proxy: Proxy,
+    pub(crate) clickhouse_proxy: Proxy,
     pub(crate) kafka: Kafka,
     pub(crate) redis: Redis,
     pub(crate) postgres: Postgres,
@@ -75,18 +76,25 @@ impl Servers {
         });
         let (postgres, redis, clickhouse, kafka) = (postgres?, redis?, clickhouse?, kafka?);
         let (redis_proxy, postgres_proxy) = (Proxy::start(redis.port())?, Proxy::start(postgres.port())?);
-        Ok(Self { redis_proxy, postgres_proxy, kafka, redis, postgres, clickhouse, disks })
+        let clickhouse_proxy = Proxy::start(clickhouse.port())?;
+        Ok(Self { redis_proxy, postgres_proxy, clickhouse_proxy, kafka, redis, postgres, clickhouse, disks })
     }
 
     /// Ends what a half-open connection left behind at a server whose client has gone: otherwise a campaign runs out of them.
     pub(crate) fn forget_half_open(&self) {
         self.redis_proxy.bury();
         self.postgres_proxy.bury();
+        self.clickhouse_proxy.bury();
     }
 
     /// Where Orderly finds PostgreSQL: behind its proxy.
     pub(crate) fn postgres_url(&self) -> String {
         format!("postgres://{}@127.0.0.1:{}/{DATABASE}", postgres::ROLE, self.postgres_proxy.port())
+    }
+
+    /// Where Orderly finds ClickHouse: behind its proxy.
+    pub(crate) fn clickhouse_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.clickhouse_proxy.port())
     }
 
     /// Where Orderly finds Redis: behind its proxy.

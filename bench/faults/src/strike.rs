@@ -60,8 +60,15 @@ impl Cluster {
                 let nth = nth % self.ingresses.len();
                 killed(|| self.ingresses[nth].restart())
             }
+            Fault::PipelineDrained => killed(|| self.pipelines[nth].drain_and_restart()),
+            Fault::IngressStopped => {
+                let nth = nth % self.ingresses.len();
+                stopped(self.ingresses[nth].process(), lasts).await
+            }
             Fault::RelayKilled => killed(|| self.relay.restart()),
+            Fault::RelayStopped => stopped(self.relay.process(), lasts).await,
             Fault::AuditorKilled => killed(|| self.auditor.restart()),
+            Fault::AuditorStopped => stopped(self.auditor.process(), lasts).await,
             Fault::PolicySwapped => self.swap_policy(lasts).await,
             Fault::ClockShifted => self.shift_clocks(nth, lasts).await,
             Fault::CertificatesRotated => self.rotate_certificates().await,
@@ -112,6 +119,8 @@ impl Cluster {
                 self.servers.clickhouse.restart()
             }),
             Fault::ClickhouseStopped => stopped(self.servers.clickhouse.process(), lasts).await,
+            Fault::ClickhouseUnheard => unanswered(&self.servers.clickhouse_proxy, Way::LoseAnswers, lasts).await,
+            Fault::ClickhouseCut => cut(&self.servers.clickhouse_proxy, lasts).await,
         }
     }
 
@@ -164,11 +173,11 @@ impl Cluster {
             Ok(())
         })
         .await?;
-        node.signal(Signal::SIGSTOP)?;
+        node.process().signal(Signal::SIGSTOP)?;
         proxy.set(Way::Forward);
         proxy.cut();
         self.until_others_have_all(nth).await?;
-        node.signal(Signal::SIGCONT)?;
+        node.process().signal(Signal::SIGCONT)?;
         let since = Instant::now();
         until(&format!("{} is refused and takes over again", node.name), async || {
             let now = node.api().metric(RETAKEOVERS).await.unwrap_or_default();

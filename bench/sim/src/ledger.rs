@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use jiff::civil::Date;
 use orderly_domain::inventory::{Admission, DepartmentDay, Snapshot, is_past};
-use orderly_domain::port::ledger::Request;
+use orderly_domain::port::ledger::{Doubt, Request};
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{Error, Result};
 use orderly_domain::{
@@ -263,16 +263,21 @@ impl Days {
         }
     }
 
-    fn put(&mut self, fence: Fence, snapshot: Snapshot, half: bool) -> Result<Option<(SessionId, Seen)>> {
+    fn put(&mut self, fence: Fence, snapshot: Snapshot, lent: Option<Doubt>) -> Result<Option<(SessionId, Seen)>> {
         let session = &snapshot.session;
         let day = self.0.entry((session.day, session.department.clone())).or_default();
         let id = session.session_id.clone();
         let before = day.marks.get(&id);
+        let stays = match lent {
+            None => false,
+            Some(Doubt::Behind) => true,
+            Some(Doubt::Cancelled) => before.is_some_and(|mark| mark.half),
+        };
         if let Some(before) = before
-            && (before.fence > fence || (half && before.fence == fence))
+            && (before.fence > fence || (before.fence == fence && stays))
         {
             let partition = partition_of(&session.doctor_id, PARTITIONS);
-            return if half { Ok(None) } else { Err(Error::Fenced { partition }) };
+            return if lent.is_some() { Ok(None) } else { Err(Error::Fenced { partition }) };
         }
         let key = (session.day, session.department.clone());
         let partition = home(&session.doctor_id);
@@ -281,7 +286,7 @@ impl Days {
             doctor: session.doctor_id.clone(),
             fence,
             version,
-            half,
+            half: lent.is_some(),
             capacity: session.capacity,
             closed: snapshot.closed,
         };
@@ -389,7 +394,7 @@ impl orderly_domain::port::Ledger for Port {
         if let Some(own) = &self.own {
             let mut days = own.lock().unwrap_or_else(PoisonError::into_inner);
             for (fence, snapshot) in snapshots {
-                days.put(fence, snapshot, false)?;
+                days.put(fence, snapshot, None)?;
             }
             return Ok(());
         }
@@ -407,7 +412,7 @@ impl orderly_domain::port::Ledger for Port {
             }
             let put = snapshots.into_iter().map(|(fence, snapshot)| {
                 let key = (snapshot.session.day, snapshot.session.department.clone());
-                let put = state.ledger.put(fence, snapshot, false)?;
+                let put = state.ledger.put(fence, snapshot, None)?;
                 if let Some(day) = state.ledger.0.get_mut(&key) {
                     let last = day.calls.entry(caller).or_default();
                     *last = (number.max(last.0), Vec::new(), Vec::new());
@@ -434,10 +439,10 @@ impl orderly_domain::port::Ledger for Port {
         self.edge.call(Server::Ledger, "ledger behind", move |state| Ok(state.ledger.behind(&sessions))).await
     }
 
-    async fn lend(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
+    async fn lend(&self, snapshots: Vec<(Fence, Snapshot)>, doubt: Doubt) -> Result<()> {
         let work = move |state: &mut State| {
             for (fence, snapshot) in snapshots {
-                state.ledger.put(fence, snapshot, true)?;
+                state.ledger.put(fence, snapshot, Some(doubt))?;
             }
             Ok(())
         };

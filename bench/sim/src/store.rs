@@ -43,13 +43,7 @@ pub(crate) struct Books {
     tickets: BTreeMap<ticket::Id, (SessionId, Position)>,
     /// Who holds what, by scope and patient.
     holders: BTreeMap<(String, PatientId), Position>,
-    /// How often a booking was sent back for what its patient holds in a partition that its commit was not about.
-    sent_back: BTreeMap<Position, u32>,
 }
-
-/// How often such a commit is to be tried again: some seconds. After that it is sent back to be decided once more, and then
-/// the booking is refused.
-const HELD_TRIES: u32 = 9;
 
 fn corrupt(what: String) -> Error {
     Error::Corrupt(what)
@@ -144,23 +138,18 @@ impl Books {
     }
 
     /// The ledger knows of a cancellation before it is committed, and gives the patient another appointment, on another node.
-    fn look_for_held(&mut self, commit: &Commit) -> Result<()> {
+    fn look_for_held(&self, commit: &Commit) -> Result<()> {
         for decision in &commit.decisions {
             let (Some(Command::Book(book)), Outcome::Booked { .. }) = (&decision.command, decision.outcome) else {
                 continue;
             };
             let Some(session) = self.session_in(commit, &book.session.session_id) else { continue };
             let Some(scope) = session.exclusivity.scope(&session.reference()) else { continue };
-            let Some(held) = self.holders.get(&(scope, book.patient_id.clone())) else { continue };
-            if commit.advances.iter().any(|advance| advance.partition == held.partition) {
-                continue;
-            }
-            let times = self.sent_back.entry(decision.position).or_default();
-            *times += 1;
-            match *times {
-                HELD_TRIES => return Err(Error::Lost(format!("nobody cancels {held}"))),
-                times if times < 2 * HELD_TRIES => return Err(Error::DidNotHappen(format!("{held} is still held"))),
-                _ => {}
+            let Some(&held) = self.holders.get(&(scope, book.patient_id.clone())) else { continue };
+            let is_of_commit = commit.advances.iter().any(|advance| advance.partition == held.partition);
+            if !is_of_commit && !commit.resigned.contains(&decision.position) {
+                let decider = self.lines.get(&held.partition).map(|line| line.fence);
+                return Err(Error::Held { at: decision.position, by: held, decider });
             }
         }
         Ok(())

@@ -97,6 +97,12 @@ impl ClickHouse {
         self.https_port.map(|port| format!("https://127.0.0.1:{port}"))
     }
 
+    /// The port of its HTTP interface.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.http_port
+    }
+
     /// The port of `clickhouse-client`.
     #[must_use]
     pub const fn tcp_port(&self) -> u16 {

@@ -39,7 +39,10 @@ impl Ended {
         match error {
             port::Error::DidNotHappen(_) | port::Error::MayHaveHappened(_) => Self::Failed(error.to_string()),
             // It works, and answers precisely.
-            port::Error::Fenced { .. } | port::Error::Lost(_) | port::Error::Conflict { .. } => Self::Answered,
+            port::Error::Fenced { .. }
+            | port::Error::Lost(_)
+            | port::Error::Held { .. }
+            | port::Error::Conflict { .. } => Self::Answered,
             // A breaker further in refused it; a corrupt answer is a person's business and stops what asked.
             port::Error::Overloaded(_)
             | port::Error::StorageFull(_)

@@ -26,6 +26,15 @@ pub struct Request<'a> {
     pub command: &'a Command,
 }
 
+/// Why the ledger is not believed about sessions of other partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It knows of fewer bookings than the store. Where it does no more, nothing is done.
+    Behind,
+    /// It knows of cancellations that nobody commits.
+    Cancelled,
+}
+
 /// A ledger answers exactly as [`crate::inventory::DepartmentDay`] does.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
@@ -62,12 +71,13 @@ pub trait Ledger: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Notes who holds appointments in such sessions, each under the newest takeover of its partition, so that nobody is given
-    /// a second one in a department's day before their owners restore them. Their owners are told that they are lost.
+    /// Notes who holds appointments in sessions of other partitions, each under the newest takeover of its partition, so that
+    /// nobody is given a second one in a department's day before their owners restore them. Their owners are told that they
+    /// are lost.
     ///
     /// # Errors
     /// When the ledger cannot be reached.
-    async fn lend(&self, _snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
+    async fn lend(&self, _snapshots: Vec<(Fence, Snapshot)>, _doubt: Doubt) -> Result<()> {
         Ok(())
     }
 

@@ -52,6 +52,8 @@ pub struct Commit {
     pub advances: Vec<Advance>,
     /// Ordered by [`Decision::order`].
     pub decisions: Vec<Decision>,
+    /// Bookings among them that wait no longer for what their patients hold: they are refused for it.
+    pub resigned: Vec<Position>,
 }
 
 /// A decision as it was committed.
@@ -235,9 +237,8 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Fenced` for a lost partition; `Corrupt` when a partition's next offset is not the expected one, or a repeat's
     /// first record is missing; `StorageFull` and `DidNotHappen` can be tried again. `MayHaveHappened` is resolved by
-    /// trying again: a commit that is there already is answered as if it had just been made. `Lost` when the ledger gave a
-    /// patient a number for whom the store knows of no cancellation: nothing was written, and what follows the last commit
-    /// has to be decided anew from a ledger that is restored.
+    /// trying again: a commit that is there already is answered as if it had just been made. `Held` when the ledger gave a
+    /// patient a number for whom the store knows of no cancellation: nothing was written.
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>>;
 
     /// Returns when whatever was committed before survives that the machine stops. Where it may not yet, the log still has

@@ -325,7 +325,7 @@ impl Decider {
             decisions.sort_by_key(Decision::order);
             let mut advances: Vec<_> = advances.into_values().collect();
             advances.sort_by_key(|advance| advance.partition);
-            let commit = Commit { decided_at: self.clock.now(), advances, decisions };
+            let commit = Commit { decided_at: self.clock.now(), advances, decisions, resigned: Vec::new() };
             let committed = self.store.commit(&commit).await.unwrap();
             self.fanout.publish(committed.into()).await.unwrap();
         }

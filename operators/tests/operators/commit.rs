@@ -5,7 +5,8 @@ use std::sync::Arc;
 use orderly_domain::clock::Manual;
 use orderly_domain::port::{Ledger as _, Store as _};
 use orderly_domain::{Command, Outcome, Reason, Timestamp};
-use orderly_operators::{Admit, AsyncOperator as _, Commit, Draft, PublishedMarks, Retry, SessionMemory};
+use orderly_operators::{Admit, AsyncOperator as _, Commit, Draft, Neighbours, PublishedMarks, Retry, SessionMemory};
+use prometheus::Registry;
 use orderly_sinks::store::sqlite::{Options, Store};
 
 use crate::kit::{Counted, PARTITION, book, counted, draft, session};
@@ -19,13 +20,14 @@ struct Stage {
 
 async fn stage() -> Stage {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(folder.path(), Options::default(), &prometheus::Registry::new()).unwrap());
+    let store = Arc::new(Store::open(folder.path(), Options::default(), &Registry::new()).unwrap());
     let claims = store.claim(&[PARTITION], "test").await.unwrap();
     assert_eq!(claims[0].fence, 1, "the drafts of these tests carry fence 1");
     let (ledger, memory, marks) = (counted(), SessionMemory::default(), PublishedMarks::default());
     let admit = Admit::new(Arc::clone(&ledger) as _, memory.clone(), Retry::default());
     let clock = Arc::new(Manual::default());
-    let commit = Commit::new(store, Arc::clone(&ledger) as _, clock, memory, marks, Retry::default());
+    let neighbours = Neighbours::register(&Registry::new()).unwrap();
+    let commit = Commit::new(store, Arc::clone(&ledger) as _, clock, memory, marks, neighbours, Retry::default());
     Stage { admit, commit, ledger, _folder: folder }
 }
 

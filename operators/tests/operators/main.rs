@@ -10,3 +10,5 @@ mod decode;
 mod dedup;
 #[cfg(test)]
 mod kit;
+#[cfg(test)]
+mod neighbours;

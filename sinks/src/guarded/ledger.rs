@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use orderly_domain::breaker::{Breaker, Caller};
 use orderly_domain::inventory::{Admission, Snapshot};
-use orderly_domain::port::ledger::Request;
+use orderly_domain::port::ledger::{Doubt, Request};
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Result};
 use orderly_domain::{Decision, Fence, Partition, SessionId, Timestamp};
@@ -40,8 +40,8 @@ impl port::Ledger for Ledger {
         self.ledger.behind(sessions).await
     }
 
-    async fn lend(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
-        self.ledger.lend(snapshots).await
+    async fn lend(&self, snapshots: Vec<(Fence, Snapshot)>, doubt: Doubt) -> Result<()> {
+        self.ledger.lend(snapshots, doubt).await
     }
 
     async fn undo(&self, refused: &[Decision]) -> Result<()> {

@@ -4,8 +4,7 @@ use orderly_domain::port;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use crate::metrics::{
-    STORE_COMMIT_ROWS, STORE_COMMIT_SECONDS, STORE_CORRECTIONS, STORE_GAVE_UP, STORE_HELD, STORE_QUEUE_CALLS,
-    STORE_READ_SECONDS,
+    STORE_COMMIT_ROWS, STORE_COMMIT_SECONDS, STORE_CORRECTIONS, STORE_QUEUE_CALLS, STORE_READ_SECONDS,
 };
 
 #[derive(Clone, Debug)]
@@ -43,28 +42,6 @@ impl Metrics {
         registry.register(Box::new(self.corrections.clone()))?;
         registry.register(Box::new(self.read_seconds.clone()))?;
         registry.register(Box::new(self.queue_calls.clone()))
-    }
-}
-
-/// What only a store measures that several nodes write.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) waits: IntCounter,
-    pub(super) gave_up: IntCounter,
-}
-
-impl Held {
-    /// Metrics that nobody sees until they are registered.
-    pub(super) fn new() -> prometheus::Result<Self> {
-        let waits = "Commits that waited for a patient's cancellation which another node was about to commit.";
-        let gave_up = "Commits that waited for one in vain: everything was decided once more.";
-        Ok(Self { waits: IntCounter::new(STORE_HELD, waits)?, gave_up: IntCounter::new(STORE_GAVE_UP, gave_up)? })
-    }
-
-    /// Shows them.
-    pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
-        registry.register(Box::new(self.waits.clone()))?;
-        registry.register(Box::new(self.gave_up.clone()))
     }
 }
 

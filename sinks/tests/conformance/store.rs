@@ -185,7 +185,7 @@ impl Owner {
             (rows > 0).then_some(Advance { partition, fence, from: to - rows, to, published: to - rows })
         };
         let advances = self.fences.iter().filter_map(advance).collect();
-        Commit { decided_at: Timestamp::from_micros(self.now + 500), advances, decisions }
+        Commit { decided_at: Timestamp::from_micros(self.now + 500), advances, decisions, resigned: Vec::new() }
     }
 
     async fn commit(&mut self) -> Vec<Committed> {
@@ -200,16 +200,16 @@ impl Owner {
     }
 }
 
-/// Commits, and once more what a store sent back to be decided again, as if a restored ledger had decided the same: at most
-/// once for each booking.
+/// Commits, and refuses each booking that would have to wait for another node: at most one after the other.
 async fn insist(store: &dyn Store, commit: &Commit) -> Vec<Committed> {
-    for _ in &commit.decisions {
-        match store.commit(commit).await {
-            Err(port::Error::Lost(_)) => {}
+    let mut commit = commit.clone();
+    for _ in 0..commit.decisions.len() {
+        match store.commit(&commit).await {
+            Err(port::Error::Held { at, .. }) => commit.resigned.push(at),
             answer => return answer.unwrap(),
         }
     }
-    store.commit(commit).await.unwrap()
+    store.commit(&commit).await.unwrap()
 }
 
 /// Everything that can be seen of a store, to tell whether anything changed.

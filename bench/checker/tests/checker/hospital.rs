@@ -214,7 +214,7 @@ fn commit(decisions: Vec<Decision>) -> Commit {
             }),
         }
     }
-    Commit { decided_at: moment(0), advances, decisions }
+    Commit { decided_at: moment(0), advances, decisions, resigned: Vec::new() }
 }
 
 /// Decides by the domain's rules, one record after the other.

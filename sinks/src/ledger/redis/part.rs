@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use orderly_domain::Fence;
 use orderly_domain::inventory::{Holding, Snapshot};
 use orderly_domain::personal::Pseudonyms;
+use orderly_domain::port::ledger::Doubt;
 
 use super::call::{bytes, moment, scope};
 
@@ -14,11 +15,15 @@ const FREE_MAX: usize = 1_024;
 
 /// The arguments of the call that notes who holds appointments in a session of another partition, and leaves the rest to
 /// its owner.
-pub(super) fn lent(snapshot: &Snapshot, fence: Fence, pseudonyms: &Pseudonyms) -> Vec<Vec<u8>> {
+pub(super) fn lent(snapshot: &Snapshot, fence: Fence, doubt: Doubt, pseudonyms: &Pseudonyms) -> Vec<Vec<u8>> {
     let active = snapshot.holdings.iter().filter(|held| held.active).cloned().collect::<Vec<_>>();
     let taken: BTreeSet<_> = active.iter().map(|held| held.number).collect();
+    let first = match doubt {
+        Doubt::Behind => Flag::WhereBehind,
+        Doubt::Cancelled => Flag::WhereWhole,
+    };
     // Below any version that the owner has seen.
-    arguments(snapshot, fence, 0, &taken, [Flag::WhereBehind, Flag::No], &active, pseudonyms)
+    arguments(snapshot, fence, 0, &taken, [first, Flag::No], &active, pseudonyms)
 }
 
 /// The arguments of each call that restores a session; caller and number of the call come before them.
@@ -48,6 +53,8 @@ enum Flag {
     Yes,
     /// Only where Redis has fewer bookings.
     WhereBehind,
+    /// Only where nobody restores it already.
+    WhereWhole,
 }
 
 impl From<bool> for Flag {
@@ -62,6 +69,7 @@ impl Flag {
             Self::No => 0,
             Self::Yes => 1,
             Self::WhereBehind => 2,
+            Self::WhereWhole => 3,
         })
     }
 }

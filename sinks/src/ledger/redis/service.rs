@@ -11,7 +11,7 @@ use futures::{StreamExt as _, stream};
 use orderly_domain::decision::{Decision, Outcome, Reason};
 use orderly_domain::inventory::{Admission, Snapshot, is_past};
 use orderly_domain::personal::Pseudonyms;
-use orderly_domain::port::ledger::Request;
+use orderly_domain::port::ledger::{Doubt, Request};
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Error, Result};
 use orderly_domain::{Command, Fence, Partition, Position, SessionId, Timestamp, partition_of};
@@ -238,11 +238,11 @@ impl Ledger {
         Ok(behind)
     }
 
-    async fn lend_session(&self, fence: Fence, snapshot: Snapshot) -> Result<()> {
+    async fn lend_session(&self, fence: Fence, snapshot: Snapshot, doubt: Doubt) -> Result<()> {
         let day = Day { date: snapshot.session.day, department: snapshot.session.department.clone() };
         let _gate = self.gates[gate_of(&day)].lock().await;
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let lent = lent(&snapshot, fence, &self.pseudonyms);
+        let lent = lent(&snapshot, fence, doubt, &self.pseudonyms);
         let args: Vec<_> = [bytes(&self.caller), bytes(number)].into_iter().chain(lent).collect();
         match self.call(&RESTORE, &day, number, &args).await? {
             // Whoever has it by a later takeover has restored it.
@@ -317,8 +317,8 @@ impl port::Ledger for Ledger {
         Ok(all(behind)?.into_iter().flatten().collect())
     }
 
-    async fn lend(&self, snapshots: Vec<(Fence, Snapshot)>) -> Result<()> {
-        let sessions = snapshots.into_iter().map(|(fence, snapshot)| self.lend_session(fence, snapshot));
+    async fn lend(&self, snapshots: Vec<(Fence, Snapshot)>, doubt: Doubt) -> Result<()> {
+        let sessions = snapshots.into_iter().map(|(fence, snapshot)| self.lend_session(fence, snapshot, doubt));
         all(stream::iter(sessions).buffer_unordered(AT_ONCE).collect().await)?;
         Ok(())
     }

@@ -10,12 +10,12 @@ use deadpool_postgres::ClientWrapper;
 use jiff::civil::Date;
 use orderly_domain::port::store::{Advance, Commit, Committed};
 use orderly_domain::{Command, Decision, Offset, Outcome, Partition, Position, Timestamp, port};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::apply::{Effect, Effects};
 use super::books::Books;
 use super::error::Failure;
-use super::held::{self, Held};
+use super::held;
 use super::probe::{self, Base, First, Needs, Standing};
 use super::service::Inner;
 use super::write::{self, Advanced};
@@ -41,8 +41,6 @@ pub(super) struct Deciding<'a> {
     /// What the first records of repeats said that lie before this commit.
     firsts: FxHashMap<Position, First>,
     calendar: Calendar,
-    /// Bookings that are refused at once for what is in their way in a partition that the commit is not about.
-    resigned: &'a FxHashSet<Position>,
     /// Keys for sessions that are opened for the first time, ascending.
     keys: std::vec::IntoIter<i64>,
     pub(super) books: Books,
@@ -73,7 +71,6 @@ impl Inner {
     async fn commit_until_it_fits(&self, commit: &Commit) -> port::Result<Vec<Committed>> {
         let lanes = lanes::of(commit)?;
         let mut conflict = String::new();
-        let mut held = Held::default();
         let mut tries = 0;
         while tries < TRIES_MAX {
             let lease = self.writers.lease().await?;
@@ -82,7 +79,7 @@ impl Inner {
                 true => port::Error::MayHaveHappened,
                 false => port::Error::DidNotHappen,
             };
-            let attempt = Box::pin(self.try_commit(lease.client(), commit, &lanes, held.resigned(), &sent));
+            let attempt = Box::pin(self.try_commit(lease.client(), commit, &lanes, &sent));
             let failure = match self.writers.in_time(attempt).await {
                 Ok(Ok(answers)) => {
                     lease.give_back();
@@ -97,8 +94,8 @@ impl Inner {
             }
             match failure {
                 Failure::Held { at, by } => {
-                    self.wait_for_cancellation(&mut held, at, by).await?;
-                    continue;
+                    let decider = self.decider(by.partition).await?;
+                    return Err(port::Error::Held { at, by, decider });
                 }
                 Failure::NoTable { decisions, appointments } => self.make_days(decisions, appointments).await?,
                 failure if failure.is_conflict() => conflict = failure.to_string(),
@@ -114,7 +111,6 @@ impl Inner {
         client: &ClientWrapper,
         commit: &Commit,
         lanes: &BTreeMap<Partition, Lane<'_>>,
-        resigned: &FxHashSet<Position>,
         sent: &AtomicBool,
     ) -> Result<Vec<Committed>, Failure> {
         let Base { standings, mut books, keys, firsts } = probe::begin(client, commit, lanes).await?;
@@ -131,7 +127,7 @@ impl Inner {
         }
         let firsts = Needs::of(commit, &books, firsts).read(client, &mut books).await?;
         // Rather now than amid the decisions, when many may be on their way to the server.
-        if let Some((at, by)) = held::first(commit, &books, |partition| lanes.contains_key(&partition), resigned) {
+        if let Some((at, by)) = held::first(commit, &books, |partition| lanes.contains_key(&partition)) {
             return Err(Failure::Held { at, by });
         }
         let mut deciding = Deciding {
@@ -142,7 +138,6 @@ impl Inner {
             lanes,
             firsts,
             calendar,
-            resigned,
             books,
         };
         write::all(client, &mut deciding).await?;
@@ -229,7 +224,7 @@ impl Deciding<'_> {
                 (effect, Some(found.repeats.unwrap_or(first)), found.appointment_day)
             }
             _ => {
-                let is_final = |at, partition| self.resigned.contains(&at) || self.lanes.contains_key(&partition);
+                let is_final = |at, partition| self.commit.resigned.contains(&at) || self.lanes.contains_key(&partition);
                 let mut effects = Effects { books: &mut self.books, keys: &mut self.keys, is_final: &is_final };
                 (effects.apply(decision)?, None, None)
             }

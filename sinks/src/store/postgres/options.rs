@@ -32,12 +32,6 @@ pub struct Options {
     pub call_timeout: Duration,
     /// The same of a read; a takeover has many rows to read.
     pub read_timeout: Duration,
-    /// How long a commit waits for an appointment of another node's partition that is in the way of one of its bookings. The
-    /// ledger gave the patient a new one, so the cancellation of the old one is mostly on its way from that node. After that,
-    /// everything is decided once more from a ledger that is restored, and should that not help, the booking is refused.
-    pub held_patience: Duration,
-    /// The same, while that node is at a commit: the store is slow then, and not the ledger wrong.
-    pub under_way_patience: Duration,
 }
 
 impl Options {
@@ -56,8 +50,6 @@ impl Options {
             idle_in_transaction_timeout: Duration::from_secs(6),
             call_timeout: Duration::from_secs(7),
             read_timeout: Duration::from_secs(15),
-            held_patience: Duration::from_millis(500),
-            under_way_patience: Duration::from_secs(5),
         }
     }
 }
@@ -74,8 +66,6 @@ impl std::fmt::Debug for Options {
             .field("idle_in_transaction_timeout", &self.idle_in_transaction_timeout)
             .field("call_timeout", &self.call_timeout)
             .field("read_timeout", &self.read_timeout)
-            .field("held_patience", &self.held_patience)
-            .field("under_way_patience", &self.under_way_patience)
             .finish_non_exhaustive()
     }
 }

@@ -16,7 +16,6 @@ use prometheus::Registry;
 use super::connections::Connections;
 use super::days::Days;
 use super::error::Failure;
-use super::held::{Memory, Patience};
 use super::{MIGRATIONS, Options, details, migrations, progress, prune, reads};
 use crate::store::metrics::{self, Metrics};
 
@@ -34,9 +33,6 @@ pub(super) struct Inner {
     replica: Option<Connections>,
     pub(super) days: Arc<Days>,
     pub(super) metrics: Metrics,
-    pub(super) held: metrics::Held,
-    pub(super) patience: Patience,
-    pub(super) memory: Memory,
 }
 
 impl Store {
@@ -55,11 +51,8 @@ impl Store {
         let replica = options.read_url.as_deref();
         let replica =
             replica.map(|url| Connections::new(url, options.readers, &patient, waiting.clone())).transpose()?;
-        let held = metrics::Held::new().map_err(metrics::unregistered)?;
-        let patience = Patience { held: options.held_patience, under_way: options.under_way_patience };
         let days = Arc::default();
-        let inner =
-            Arc::new(Inner { writers, readers, replica, days, metrics, held, patience, memory: Memory::default() });
+        let inner = Arc::new(Inner { writers, readers, replica, days, metrics });
         let migrating = Arc::clone(&inner);
         finish(async move {
             let lease = migrating.writers.lease().await?;
@@ -71,7 +64,6 @@ impl Store {
         })
         .await?;
         inner.metrics.register(registry).map_err(metrics::unregistered)?;
-        inner.held.register(registry).map_err(metrics::unregistered)?;
         Ok(Self { inner })
     }
 }
@@ -123,9 +115,7 @@ macro_rules! write {
 impl port::Store for Store {
     async fn claim(&self, partitions: &[Partition], owner: &str) -> Result<Vec<Claim>> {
         let (partitions, owner) = (partitions.to_vec(), owner.to_owned());
-        let claims = write!(self, |client| progress::claim(client, &partitions, &owner))?;
-        self.inner.memory.claimed(&claims);
-        Ok(claims)
+        write!(self, |client| progress::claim(client, &partitions, &owner))
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Vec<Committed>> {

@@ -147,6 +147,7 @@ impl Hospital {
             decided_at: asked.logged_at.plus(asked.wait),
             advances: vec![Advance { partition, fence, from: offset, to: offset + 1, published: offset }],
             decisions: vec![Decision { position, logged_at: asked.logged_at, fence, command: Some(command), outcome }],
+            resigned: Vec::new(),
         }
     }
 

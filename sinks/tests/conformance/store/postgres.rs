@@ -58,8 +58,7 @@ impl Schema {
 
     fn options(&self) -> Options {
         // Nobody is about to cancel anything here, but for the test of just that.
-        let held_patience = Duration::from_millis(20);
-        Options { writers: 2, readers: 2, held_patience, ..Options::new(&self.url) }
+        Options { writers: 2, readers: 2, ..Options::new(&self.url) }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -127,70 +126,72 @@ async fn nodes_that_want_the_same_patients_share_them() {
     assert_eq!(held, 100);
 }
 
+/// What stands in a commit's way: the booking that waits, the one that is held, and who decides there.
+fn held(answer: port::Result<Vec<Committed>>) -> (Position, Position, Option<Fence>) {
+    match answer {
+        Err(port::Error::Held { at, by, decider }) => (at, by, decider),
+        answer => panic!("{answer:?}"),
+    }
+}
+
 /// The ledger knows of a cancellation before it is committed, and gives the patient another appointment, on another node.
 #[tokio::test]
-async fn a_booking_waits_for_the_cancellation_that_made_room_for_it() {
+async fn a_booking_is_held_until_the_cancellation_that_made_room_for_it_is_committed() {
     let schema = Schema::new(&SERVER);
     let mut one = Owner::claim(schema.open().await, &[0]).await;
-    let registry = Registry::new();
-    let patient = Options { held_patience: Duration::from_secs(60), ..schema.options() };
-    let mut two = Owner::claim(Arc::new(Sql::open(patient, &registry).await.unwrap()), &[1]).await;
+    let mut two = Owner::claim(schema.open().await, &[1]).await;
     one.one(0, open(0, 3), Outcome::Applied).await;
     two.one(1, open(1, 3), Outcome::Applied).await;
-    one.one(0, book(1, 7, 0), booked(1)).await;
+    let by = one.one(0, book(1, 7, 0), booked(1)).await.position;
 
-    two.decide(1, book(2, 7, 1), booked(1));
+    two.decide(1, book(3, 8, 1), booked(1));
+    let at = two.decide(1, book(2, 7, 1), booked(2));
     let commit = two.take();
-    let store = Arc::clone(&two.store);
-    let waiting = tokio::spawn(async move { store.commit(&commit).await });
-    waits_for_a_cancellation(&registry).await;
-    let cancelled_at = one.one(0, cancel(1, 7, 0), cancelled(1)).await;
-    assert_eq!(cancelled_at.outcome, cancelled(1));
-    let answer = waiting.await.unwrap().unwrap().pop().unwrap();
-    assert_eq!((answer.outcome, answer.corrected), (booked(1), false));
+    assert_eq!(held(two.store.commit(&commit).await), (at, by, Some(one.fences[&0])));
+    assert!(two.store.decisions(1, 1, 9).await.unwrap().is_empty(), "nothing of it is there");
+    one.one(0, cancel(1, 7, 0), cancelled(1)).await;
+    let answers = two.store.commit(&commit).await.unwrap();
+    assert_eq!((answers[1].outcome, answers[1].corrected), (booked(2), false));
 }
 
-/// Waits until a commit does.
-async fn waits_for_a_cancellation(registry: &Registry) {
-    let waits = async {
-        while counted(registry, "orderly_store_held_total") == 0.0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), waits).await.expect("the booking waits");
-}
-
-/// What a counter stands at.
-fn counted(registry: &Registry, name: &str) -> f64 {
-    let families = registry.gather();
-    let family = families.iter().find(|family| family.name() == name).expect("it is registered");
-    family.get_metric()[0].get_counter().get_value()
-}
-
-/// Nobody else can cancel what this process decides: its commits follow one another, and this is the next.
+/// Whoever is told can see that it is waiting for itself.
 #[tokio::test]
-async fn a_booking_does_not_wait_for_its_own_process() {
+async fn a_booking_that_is_held_by_its_own_process_is_told_so() {
     let schema = Schema::new(&SERVER);
-    schema.create().await;
-    let registry = Registry::new();
-    let endless = Options { held_patience: Duration::from_secs(3_600), ..schema.options() };
-    let mut owner = Owner::claim(Arc::new(Sql::open(endless, &registry).await.unwrap()), &[0, 1]).await;
+    let mut owner = Owner::claim(schema.open().await, &[0, 1]).await;
     owner.decide(0, open(0, 3), Outcome::Applied);
     owner.decide(1, open(1, 3), Outcome::Applied);
     owner.commit().await;
-    owner.one(0, book(1, 7, 0), booked(1)).await;
-    owner.decide(1, book(2, 7, 1), booked(1));
+    let by = owner.one(0, book(1, 7, 0), booked(1)).await.position;
+    let at = owner.decide(1, book(2, 7, 1), booked(1));
     let commit = owner.take();
-    let sent_back = owner.store.commit(&commit).await;
-    assert!(matches!(sent_back, Err(port::Error::Lost(_))), "{sent_back:?}");
-    let answer = owner.store.commit(&commit).await.unwrap().pop().unwrap();
-    assert_eq!((answer.outcome, answer.corrected), (rejected(Reason::AlreadyBooked), true));
-    assert_eq!(counted(&registry, "orderly_store_gave_up_total"), 1.0);
+    assert_eq!(held(owner.store.commit(&commit).await), (at, by, Some(owner.fences[&0])));
 }
 
-/// A booking that is refused in the end takes no other one with it: that has the same second chance.
+/// While the other node commits, nobody is told: its store is slow, and not the ledger wrong.
 #[tokio::test]
-async fn every_booking_that_waited_in_vain_is_decided_once_more() {
+async fn a_commit_that_is_under_way_is_seen_by_who_is_held() {
+    let schema = Schema::new(&SERVER);
+    let mut one = Owner::claim(schema.open().await, &[0]).await;
+    let mut two = Owner::claim(schema.open().await, &[1]).await;
+    one.one(0, open(0, 3), Outcome::Applied).await;
+    two.one(1, open(1, 3), Outcome::Applied).await;
+    let by = one.one(0, book(1, 7, 0), booked(1)).await.position;
+
+    let slow = shell(&schema.url).await;
+    slow.batch_execute("BEGIN; SELECT FROM partitions WHERE partition = 0 FOR UPDATE; DELETE FROM appointments")
+        .await
+        .unwrap();
+    let at = two.decide(1, book(2, 7, 1), booked(1));
+    let commit = two.take();
+    assert_eq!(held(two.store.commit(&commit).await), (at, by, None));
+    slow.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(two.store.commit(&commit).await.unwrap()[0].outcome, booked(1));
+}
+
+/// A booking that waits no longer is refused, and takes no other one with it.
+#[tokio::test]
+async fn a_booking_that_resigned_is_refused_alone() {
     let schema = Schema::new(&SERVER);
     let mut one = Owner::claim(schema.open().await, &[0]).await;
     let mut two = Owner::claim(schema.open().await, &[1]).await;
@@ -199,63 +200,17 @@ async fn every_booking_that_waited_in_vain_is_decided_once_more() {
     one.decide(0, book(1, 7, 0), booked(1));
     one.decide(0, book(2, 8, 0), booked(2));
     one.commit().await;
-    two.decide(1, book(3, 7, 1), booked(1));
-    two.decide(1, book(4, 8, 1), booked(2));
-    let commit = two.take();
-    for round in 0..2 {
-        let sent_back = two.store.commit(&commit).await;
-        assert!(matches!(sent_back, Err(port::Error::Lost(_))), "round {round}: {sent_back:?}");
-    }
+    let first = two.decide(1, book(3, 7, 1), booked(1));
+    two.decide(1, book(4, 9, 1), booked(2));
+    let second = two.decide(1, book(5, 8, 1), booked(3));
+    let mut commit = two.take();
+    commit.resigned = vec![first];
+    assert_eq!(held(two.store.commit(&commit).await).0, second);
+    commit.resigned.push(second);
     let answers = two.store.commit(&commit).await.unwrap();
-    for answer in answers {
+    for answer in [&answers[0], &answers[2]] {
         assert_eq!((answer.outcome, answer.corrected), (rejected(Reason::AlreadyBooked), true));
     }
-}
-
-/// While the other node commits, it is waited for: its store is slow, and not the ledger wrong.
-#[tokio::test]
-async fn a_commit_that_is_under_way_is_waited_for() {
-    let schema = Schema::new(&SERVER);
-    let mut one = Owner::claim(schema.open().await, &[0]).await;
-    let registry = Registry::new();
-    let (held_patience, under_way_patience) = (Duration::ZERO, Duration::from_secs(3_600));
-    let options = Options { held_patience, under_way_patience, ..schema.options() };
-    let mut two = Owner::claim(Arc::new(Sql::open(options, &registry).await.unwrap()), &[1]).await;
-    one.one(0, open(0, 3), Outcome::Applied).await;
-    two.one(1, open(1, 3), Outcome::Applied).await;
-    one.one(0, book(1, 7, 0), booked(1)).await;
-
-    let slow = shell(&schema.url).await;
-    slow.batch_execute("BEGIN; SELECT FROM partitions WHERE partition = 0 FOR UPDATE; DELETE FROM appointments")
-        .await
-        .unwrap();
-    two.decide(1, book(2, 7, 1), booked(1));
-    let commit = two.take();
-    let store = Arc::clone(&two.store);
-    let waiting = tokio::spawn(async move { store.commit(&commit).await });
-    waits_for_a_cancellation(&registry).await;
-    slow.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap()[0].outcome, booked(1));
-}
-
-/// When nobody cancels it, everything is decided once more from a restored ledger; only if that does not help, the booking
-/// is refused.
-#[tokio::test]
-async fn a_booking_that_waited_in_vain_is_decided_once_more() {
-    let schema = Schema::new(&SERVER);
-    let mut one = Owner::claim(schema.open().await, &[0]).await;
-    let mut two = Owner::claim(schema.open().await, &[1]).await;
-    one.one(0, open(0, 3), Outcome::Applied).await;
-    two.one(1, open(1, 3), Outcome::Applied).await;
-    one.one(0, book(1, 7, 0), booked(1)).await;
-    two.decide(1, book(2, 7, 1), booked(1));
-    two.decide(1, book(3, 8, 1), booked(2));
-    let commit = two.take();
-    let sent_back = two.store.commit(&commit).await;
-    assert!(matches!(sent_back, Err(port::Error::Lost(_))), "{sent_back:?}");
-    assert!(two.store.decisions(1, 1, 9).await.unwrap().is_empty(), "nothing of it is there");
-    let answers = two.store.commit(&commit).await.unwrap();
-    assert_eq!((answers[0].outcome, answers[0].corrected), (rejected(Reason::AlreadyBooked), true));
     assert_eq!((answers[1].outcome, answers[1].corrected), (booked(2), false));
 }
 

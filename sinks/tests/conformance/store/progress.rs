@@ -130,6 +130,7 @@ pub(crate) async fn answers_a_commit_that_is_there_already(place: &impl Place) {
         decided_at: half.decided_at,
         advances: vec![half.advances[0]],
         decisions: vec![half.decisions[0].clone()],
+        resigned: Vec::new(),
     };
     let closed = owner.store.commit(&alone).await.unwrap();
     assert_eq!(owner.store.commit(&alone).await.unwrap(), closed);

@@ -1,5 +1,6 @@
 //! Several processes on one Redis: whoever was overtaken by another can change nothing.
 
+use orderly_domain::port::ledger::Doubt;
 use orderly_domain::port::store::SessionState;
 
 use super::*;
@@ -113,7 +114,7 @@ async fn an_owner_knows_what_the_ledger_lost_of_its_neighbours() {
         }
         while one.restore(vec![(3, snapshot(0, 5, 0))]).await.is_err() {}
         assert_eq!(one.behind(states).await.unwrap().len(), 1, "session-1");
-        one.lend(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
+        one.lend(vec![(8, snapshot(1, 5, 1))], Doubt::Behind).await.unwrap();
         assert!(one.behind(states).await.unwrap().is_empty());
         assert_eq!(remaining(&one).await, [("session-0".into(), 5)], "its owner has not restored it");
         let refused = Outcome::Rejected(Reason::AlreadyBooked);
@@ -121,12 +122,40 @@ async fn an_owner_knows_what_the_ledger_lost_of_its_neighbours() {
         while ask_under(&other, 8, &book(1, 1, 1)).await.is_err_and(|error| !matches!(error, port::Error::Lost(_))) {}
         is_lost(&ask_under(&other, 8, &book(3, 3, 1)).await);
         other.restore(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
-        one.lend(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
+        one.lend(vec![(8, snapshot(1, 5, 1))], Doubt::Behind).await.unwrap();
         let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 1) else { unreachable!() };
         let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
         assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
         assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
     }
+}
+
+/// An owner died with cancellations that it had not committed: nobody is given a number for one of them.
+#[tokio::test]
+async fn an_owner_undoes_its_neighbours_cancellations_that_nobody_commits() {
+    let redis = own(orderly_stack::redis::Options::default());
+    let options = options(vec![redis.server.url()]);
+    let (one, other) = (open(options.clone()).await, open(options).await);
+    one.restore(vec![(3, snapshot(0, 5, 0))]).await.unwrap();
+    other.restore(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
+    let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 1) else { unreachable!() };
+    let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
+    assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
+    // Somebody else has the number now, so that nothing seems to be missing.
+    assert_eq!(ask_under(&other, 8, &book(3, 3, 1)).await.unwrap(), Outcome::Booked { number: 1 });
+    let committed = || vec![(8, snapshot(1, 5, 1))];
+    one.lend(committed(), Doubt::Behind).await.unwrap();
+    assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 }, "it is not doubted");
+
+    one.restore(vec![(3, snapshot(0, 5, 0))]).await.unwrap();
+    one.lend(committed(), Doubt::Cancelled).await.unwrap();
+    let refused = Outcome::Rejected(Reason::AlreadyBooked);
+    assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), refused);
+    assert_eq!(ask_under(&one, 3, &book(4, 3, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    is_lost(&ask_under(&other, 8, &book(5, 5, 1)).await);
+    other.restore(vec![(9, snapshot(1, 5, 1))]).await.unwrap();
+    one.lend(committed(), Doubt::Cancelled).await.unwrap();
+    assert_eq!(ask_under(&other, 9, &book(5, 5, 1)).await.unwrap(), Outcome::Booked { number: 2 }, "a later takeover stays");
 }
 
 /// What happens to a Redis that outlives the processes which use it.
