@@ -121,9 +121,23 @@ impl Carried {
 }
 
 impl Carrier {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// What is under way at the end of its time is given up, as a kill would: a feed may be so far away that a call takes longer.
+    async fn run(self, stop: watch::Receiver<bool>) {
+        let mut stopped = stop.clone();
+        let too_late = async move {
+            // An error means that the sender is gone, which is a stop too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+            tokio::time::sleep(CATCH_UP_MAX).await;
+        };
+        tokio::select! {
+            () = self.carry(stop) => {}
+            () = too_late => {}
+        }
+    }
+
+    async fn carry(mut self, mut stop: watch::Receiver<bool>) {
         let (mut known, mut failed) = (false, false);
-        let mut stopped_at = None;
+        let mut stopped = false;
         loop {
             let start = Instant::now();
             // What another carries meanwhile, the feed knows.
@@ -140,7 +154,7 @@ impl Carrier {
                     (carried.pause(self.pipeline_is_busy(), start.elapsed()), carried == Carried::Nothing)
                 }
                 Err(error) => {
-                    if known || stopped_at.is_some() || !failed {
+                    if known || stopped || !failed {
                         tracing::warn!(%error, feed = self.feed.name(), "a feed lags behind; it catches up once this heals");
                     }
                     failed = true;
@@ -148,13 +162,12 @@ impl Carrier {
                     (IDLE, true)
                 }
             };
-            match stopped_at {
-                Some(_) if ended => return,
-                Some(stopped_at) if Instant::now() - stopped_at > CATCH_UP_MAX => return,
-                Some(_) => {}
-                None => tokio::select! {
+            match stopped {
+                true if ended => return,
+                true => {}
+                false => tokio::select! {
                     biased;
-                    _ = stop.wait_for(|stop| *stop) => stopped_at = Some(Instant::now()),
+                    _ = stop.wait_for(|stop| *stop) => stopped = true,
                     () = tokio::time::sleep(pause) => {}
                 },
             }

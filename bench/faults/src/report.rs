@@ -11,6 +11,8 @@ use crate::fault::Fault;
 
 /// How much of a failure goes into a ledger's line.
 const FAILED_CHARS_MAX: usize = 300;
+/// What recovery may take after any kind of fault, at the 99th percentile.
+const RECOVERY_GOAL_S: f64 = 10.0;
 
 /// How long recovery took after one kind of fault, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -122,12 +124,18 @@ impl Report {
                 "last, Kafka's log directory was gone: every pipeline had stopped with an alarm after {seconds:.2} s\n"
             )
         });
+        let slow = self.recoveries.iter().filter(|recovery| recovery.p99_s > RECOVERY_GOAL_S);
+        let slow = slow.filter_map(|recovery| Some(recovery.fault?.name())).collect::<Vec<_>>().join(", ");
+        let slow = match slow.as_str() {
+            "" => format!("the p99 of every kind is within {RECOVERY_GOAL_S} s\n"),
+            slow => format!("above the goal of {RECOVERY_GOAL_S} s for the p99: {slow}\n"),
+        };
         let names = left_out.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ");
         let left_out =
             if names.is_empty() { names } else { format!("left out, since this machine does not allow it: {names}\n") };
         format!(
             "{table}\n{machine}; seed {seed}; {seconds:.0} s; {accepted} intents accepted in {rushes} rushes, every outcome \
-             learnt, {booked} booked; the checker looked {checks} times and {ended}\n{alarm}{left_out}"
+             learnt, {booked} booked; the checker looked {checks} times and {ended}\n{slow}{alarm}{left_out}"
         )
     }
 
@@ -174,6 +182,10 @@ mod tests {
             [(Some(Fault::KafkaKilled), 1, 9.0, 9.0), (Some(Fault::RedisFlushed), 3, 2.0, 3.0), (None, 4, 2.0, 9.0)];
         assert_eq!(figures, expected);
         assert!(report.to_text().contains("redis-flushed") && report.to_text().contains("seed 7"));
+        assert!(report.to_text().contains("every kind is within 10 s"));
+        times.record(Fault::KafkaKilled, Duration::from_secs(12));
+        let slow = Report { recoveries: times.recoveries(), ..report.clone() }.to_text();
+        assert!(slow.ends_with("for the p99: kafka-killed\n"), "{slow}");
         let told = Report { alarm_s: Some(1.5), left_out: vec![Fault::ClockShifted], ..report.clone() }.to_text();
         assert!(told.contains("after 1.50 s\nleft out") && told.ends_with("clock-shifted\n"), "{told}");
         let line = report.to_line(jiff::civil::date(2026, 1, 2));

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use orderly_domain::port::{Analytics as _, Store as _};
+use async_trait::async_trait;
+use orderly_domain::port::analytics::Row;
+use orderly_domain::port::{Analytics as _, Feed, Result, Store as _};
+use orderly_domain::{Offset, Partition};
 use orderly_pipeline::{Options, Relay};
 use orderly_sinks::analytics::sqlite::Analytics;
 use prometheus::Registry;
@@ -40,4 +43,35 @@ async fn analytics_agree_when_idle() {
         published(&mut events, 1).await;
     }
     pipeline.drain().await.unwrap();
+}
+
+/// A feed that is so far away that no call ends.
+struct Away;
+
+#[async_trait]
+impl Feed for Away {
+    fn name(&self) -> &'static str {
+        "away"
+    }
+    async fn next_offsets(&self) -> Result<Vec<(Partition, Offset)>> {
+        std::future::pending().await
+    }
+    async fn append(&self, _rows: &[Row]) -> Result<()> {
+        std::future::pending().await
+    }
+    async fn skip_to(&self, _partition: Partition, _offset: Offset) -> Result<()> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_does_not_answer_holds_up_no_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Hospital::open(folder.path()).store as _;
+    let relay = Relay::new(&store, vec![Arc::new(Away)], None, &Registry::new()).unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(relay.run(stopped));
+    tokio::task::yield_now().await;
+    stop.send_replace(true);
+    running.await.unwrap();
 }

@@ -134,7 +134,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(10),
             // A broker that comes back, or its successor, is mostly there by then. Members that have given it up meanwhile come as
             // new ones, and wait as long again for those that they were.
-            session_timeout: Duration::from_secs(9),
+            session_timeout: Duration::from_secs(8),
             revoke_timeout: Duration::from_secs(60),
             read_ahead_bytes_max: 64 * 1024 * 1024,
             properties: Vec::new(),
