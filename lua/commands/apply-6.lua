@@ -178,9 +178,9 @@ end
 local function release(session, ticket, held)
   if not held.active then return end
   held.active = false
+  let_go(held, caller)
   keep_ticket(ticket, held)
   free_number(session, held.number)
-  leave(held)
 end
 
 local function book(entry, offset, logged_at, ticket, patient)
@@ -197,7 +197,7 @@ local function book(entry, offset, logged_at, ticket, patient)
   if is_full(session) then return 'sold_out ' .. session.ends_at end
   if held then return 'duplicate' end
   local holder = patient_in_scope(session.scope, session.id, patient)
-  if holder and redis.call('HEXISTS', KEYS[3], holder) == 1 then return 'already_booked' end
+  if holder and holds(caller, holder) then return 'already_booked' end
   local number = take_lowest(session)
   redis.call('ZADD', KEYS[4], 0, member(session.id, ticket))
   local booking = {
@@ -250,8 +250,8 @@ local function close(entry)
     local held = ticket_of(ticket)
     if held and held.active and held.session == session.id then
       held.active = false
+      let_go(held, caller)
       keep_ticket(ticket, held)
-      leave(held)
     end
   end
   redis.call('ZREMRANGEBYLEX', KEYS[5], from, to)
@@ -274,7 +274,9 @@ local function undo_booking(entry, ticket)
   local session = session_of(entry)
   local held = session and ticket_of(ticket)
   if held and held.session == session.id then
+    -- It was never committed that it was made.
     release(session, ticket, held)
+    settle(held)
     redis.call('HDEL', KEYS[2], ticket)
     tickets[ticket] = false
     redis.call('ZREM', KEYS[4], member(session.id, ticket))

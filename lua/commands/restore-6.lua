@@ -4,7 +4,7 @@
 -- KEYS   1 sessions, 2 tickets, 3 holders, 4 bookings, 5 free, 6 calls: see includes/records.lua
 -- ARGV   1 caller, 2 number of the call, 3 session, 4 doctor, 5 fence, 6 least version, 7 capacity, 8 taken, 9 top,
 --        10 state (0 open, 1 closed), 11 scope, 12 release_at, 13 ends_at, 14 whether this is the first call (1 or 0;
---        2 or 3: it is, and does nothing to a session that is being restored; 2 nor to one that has as many taken),
+--        2 or 3: it is, and does nothing to a session that is being restored; 2 nor to one that has as many taken or released),
 --        15 whether it is the last (1 or 0), 16 how many bookings follow
 --        then for each booking: ticket, patient, number, booked_at, active (1 or 0)
 --        then numbers below top that are free
@@ -24,7 +24,8 @@ local same = session and session.doctor == doctor
 if same and session.fence > fence then return {'FENCED', caller, call_number, 1} end
 local lent = ARGV[14] == '2' or ARGV[14] == '3'
 if lent and session then
-  local level = ARGV[14] == '2' and session.taken >= tonumber(ARGV[8])
+  local known = session.taken + tonumber(redis.call('HGET', KEYS[3], 'r' .. id) or 0)
+  local level = ARGV[14] == '2' and known >= tonumber(ARGV[8])
   if level or not same or session.state == 'r' then return {'OK', caller, call_number, {session.version}} end
 end
 local version = tonumber(ARGV[6])

@@ -4,15 +4,17 @@
 --
 -- KEYS[1] sessions  hash  session -> "fence version capacity taken top state scope release_at ends_at doctor"
 --                         top is the highest number that is taken; state is 0 open, 1 closed, r being restored
--- KEYS[2] tickets   hash  ticket -> "active number booked_at scope session\npatient", of every booking ever made
--- KEYS[3] holders   hash  who holds active appointments, by scope -> how many. More than one for a moment: of what was
---                         cancelled here and booked there, a restore brings back what is on its way to be cancelled
+-- KEYS[2] tickets   hash  ticket -> "active number booked_at scope session\npatient", of every booking ever made; then
+--                         "\ncaller" of whoever has released it and not committed that
+-- KEYS[3] holders   hash  who holds appointments, by scope -> how many, those included whose release is not committed; by
+--                         caller, who of them was released by it and that is not committed -> how many; and "r" .. session
+--                         -> how many of its releases are not
 -- KEYS[4] bookings  zset  "session\0ticket", all with score 0: a session's tickets
 -- KEYS[5] free      zset  "session\0number" (4 bytes, big endian), all with score 0: numbers below top that are free
 -- KEYS[6] calls     hash  caller -> the number of its last call, and the answers if it decided something, each on a line
 
 local SESSION = '^(%d+) (%d+) (%d+) (%d+) (%d+) ([01r]) ([dsn]) (%d+) (%d+) (.*)$'
-local TICKET = '^([01]) (%d+) (%d+) ([dsn]) ([^\n]*)\n(.*)$'
+local TICKET = '^([01]) (%d+) (%d+) ([dsn]) ([^\n]*)\n([^\n]*)\n?(.*)$'
 
 local function read_session(id)
   local text = redis.call('HGET', KEYS[1], id)
@@ -33,11 +35,11 @@ local function write_session(session)
 end
 
 local function parse_ticket(text)
-  local active, number, booked_at, scope, session, patient = string.match(text, TICKET)
+  local active, number, booked_at, scope, session, patient, releaser = string.match(text, TICKET)
   if not active then error('CORRUPT the record of a ticket cannot be read') end
   return {
     active = active == '1', number = tonumber(number), booked_at = booked_at, scope = scope, session = session,
-    patient = patient,
+    patient = patient, releaser = releaser ~= '' and releaser or nil,
   }
 end
 
@@ -48,7 +50,8 @@ end
 
 local function write_ticket(ticket, held)
   redis.call('HSET', KEYS[2], ticket, string.format('%s %.0f %s %s ', held.active and '1' or '0', held.number,
-    held.booked_at, held.scope) .. held.session .. '\n' .. held.patient)
+    held.booked_at, held.scope) .. held.session .. '\n' .. held.patient
+    .. (held.releaser and '\n' .. held.releaser or ''))
 end
 
 -- The member of a zset that belongs to a session; no id has a control character.
@@ -73,9 +76,42 @@ local function enter(held)
   if holder then redis.call('HINCRBY', KEYS[3], holder, 1) end
 end
 
+local function count_down(field)
+  if redis.call('HINCRBY', KEYS[3], field, -1) <= 0 then redis.call('HDEL', KEYS[3], field) end
+end
+
 local function leave(held)
   local holder = patient_in_scope(held.scope, held.session, held.patient)
-  if holder and redis.call('HINCRBY', KEYS[3], holder, -1) <= 0 then redis.call('HDEL', KEYS[3], holder) end
+  if holder then count_down(holder) end
+end
+
+-- Whom a caller has released and not committed that. No scope begins with a 'c', nor with an 'r'.
+local function released_by(caller, holder)
+  return 'c' .. caller .. '\n' .. holder
+end
+
+-- Frees the patient of an appointment that ends, for its caller at once. Where other callers decide, too, they see it once it
+-- is committed: what they decided by it could not be committed before. The ticket is to be written.
+local function let_go(held, caller)
+  if held.scope ~= 'd' then return leave(held) end
+  held.releaser = caller
+  redis.call('HINCRBY', KEYS[3], released_by(caller, patient_in_scope('d', held.session, held.patient)), 1)
+  redis.call('HINCRBY', KEYS[3], 'r' .. held.session, 1)
+end
+
+-- It is committed, or undone. The ticket is to be written, or forgotten.
+local function settle(held)
+  if not held.releaser then return end
+  count_down(released_by(held.releaser, patient_in_scope(held.scope, held.session, held.patient)))
+  count_down('r' .. held.session)
+  held.releaser = nil
+  leave(held)
+end
+
+-- Whether a patient holds an appointment in a scope, as far as this caller may tell.
+local function holds(caller, holder)
+  local all = tonumber(redis.call('HGET', KEYS[3], holder) or 0)
+  return all > 0 and all > tonumber(redis.call('HGET', KEYS[3], released_by(caller, holder)) or 0)
 end
 
 -- Forgets a session's bookings, and all who hold numbers in it. Its record is the caller's affair.
@@ -88,6 +124,7 @@ local function forget_bookings(session_id)
       local held = read_ticket(ticket)
       if held and held.session == session_id then
         if held.active then leave(held) end
+        settle(held)
         redis.call('HDEL', KEYS[2], ticket)
       end
     end

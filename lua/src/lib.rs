@@ -24,6 +24,10 @@ script!(
     RESTORE, "restore", 6
 );
 script!(
+    /// Tells that releases of one department's day are committed: `commands/settle-6.lua`.
+    SETTLE, "settle", 6
+);
+script!(
     /// Adds a batch to a stream: `commands/publish-2.lua`.
     PUBLISH, "publish", 2
 );

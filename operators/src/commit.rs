@@ -13,7 +13,7 @@ use orderly_domain::{Clock, Decision, Partition, Timestamp};
 
 use crate::admit::SessionMemory;
 use crate::marks::PublishedMarks;
-use crate::neighbours::{Neighbours, Wait, Waited};
+use crate::neighbours::Neighbours;
 use crate::operator::{AsyncOperator, Error};
 use crate::retry::Retry;
 
@@ -31,7 +31,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Commits to `store`; `marks` are written down on the way, and `neighbours` remembers what stood in the way.
+    /// Commits to `store`; `marks` are written down on the way, and `neighbours` remembers what the ledger did not know.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -51,44 +51,25 @@ impl Commit {
         self.has_committed.load(Ordering::Relaxed)
     }
 
-    /// Commits these decisions, or the first of them: those before a booking that has to wait for another node. So two nodes
-    /// that wait for each other's cancellations both go on.
-    async fn commit(&self, mut decisions: Vec<Decision>) -> Result<Vec<Committed>, Error> {
-        let mut answers = Vec::with_capacity(decisions.len());
-        let (mut wait, mut resigned) = (Wait::default(), Vec::new());
-        let mut some = decisions.len();
-        while !decisions.is_empty() {
-            let mut rest = decisions.split_off(some);
-            let (decided_at, advances) = (self.clock.now(), self.advances(&decisions)?);
-            let commit = store::Commit { decided_at, advances, decisions, resigned };
-            let committed = self.retry.until_final("store", || self.store.commit(&commit)).await;
-            resigned = commit.resigned;
-            match committed {
+    /// Commits these decisions. A booking that the ledger cannot be made to refuse is refused here.
+    async fn commit(&self, decisions: Vec<Decision>) -> Result<Vec<Committed>, Error> {
+        let (decided_at, advances) = (self.clock.now(), self.advances(&decisions)?);
+        let mut commit = store::Commit { decided_at, advances, decisions, resigned: Vec::new() };
+        loop {
+            match self.retry.until_final("store", || self.store.commit(&commit)).await {
                 Ok(committed) => {
                     self.has_committed.store(true, Ordering::Relaxed);
+                    self.retry.until_final("ledger settle", || self.ledger.settle(&commit.decisions)).await?;
                     self.undo(&committed, commit.decisions).await?;
-                    answers.extend(committed);
-                    decisions = rest;
-                    some = decisions.len();
+                    return Ok(committed);
                 }
-                Err(port::Error::Held { at, by, decider }) => {
-                    let before = commit.decisions.iter().take_while(|decision| decision.position != at).count();
-                    if before == 0 {
-                        let is_ours = decider.is_some_and(|fence| self.marks.is_ours(by.partition, fence));
-                        match self.neighbours.wait(&mut wait, [at, by], decider, is_ours).await? {
-                            Waited::AMoment => {}
-                            Waited::InVain => resigned.push(at),
-                        }
-                    }
-                    // The one that waits looks alone whether it still has to.
-                    some = before.max(1);
-                    decisions = commit.decisions;
-                    decisions.append(&mut rest);
+                Err(port::Error::Held { at, by }) => {
+                    self.neighbours.held(at, by)?;
+                    commit.resigned.push(at);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(answers)
     }
 
     fn advances(&self, decisions: &[Decision]) -> Result<Vec<Advance>, port::Error> {
@@ -185,8 +166,7 @@ impl Commit {
     /// Commits in one of the wrong ways, if one is planted.
     async fn mistaken(&self, decisions: &[Decision]) -> Result<Option<Vec<Committed>>, Error> {
         let (decided_at, advances) = (self.clock.now(), self.advances(decisions)?);
-        let commit =
-            &store::Commit { decided_at, advances, decisions: decisions.to_vec(), resigned: Vec::new() };
+        let commit = &store::Commit { decided_at, advances, decisions: decisions.to_vec(), resigned: Vec::new() };
         if planted::is(Bug::PublishedBeforeCommit) {
             let (store, retry, commit) = (Arc::clone(&self.store), self.retry.clone(), commit.clone());
             let told = guessed(&commit);

@@ -28,12 +28,6 @@ impl PublishedMarks {
         }
     }
 
-    /// Whether a partition is decided here, under that takeover.
-    pub(crate) fn is_ours(&self, partition: Partition, fence: Fence) -> bool {
-        let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.get(&partition).is_some_and(|(ours, _)| *ours == fence)
-    }
-
     /// A partition's mark.
     #[must_use]
     pub fn get(&self, partition: Partition) -> Offset {

@@ -126,10 +126,9 @@ impl Takeover {
         self.lend_neighbours(&partitions, &days, since).await
     }
 
-    /// Patients of a department's day may hold appointments in sessions of other partitions. When the ledger has lost those, or
-    /// has seen cancellations that nobody commits, their owners restore them once they notice. Until then it is told at least
-    /// who holds them: a patient who is given a second one here is refused by the store in the end, but others were told
-    /// meanwhile that the number is taken.
+    /// Patients of a department's day may hold appointments in sessions of other partitions. When the ledger has lost those,
+    /// their owners restore them once they notice. Until then it is told at least who holds them: a patient who is given a
+    /// second one here is refused by the store in the end, but others were told meanwhile that the number is taken.
     async fn lend_neighbours(
         &self,
         own: &[Partition],
@@ -149,7 +148,7 @@ impl Takeover {
         let behind = self.retry.until_final("ledger", || self.ledger.behind(&sessions)).await?;
         let behind: HashSet<_> = behind.into_iter().collect();
         sessions.retain(|SessionState { session, .. }| {
-            behind.contains(&session.session_id) || doubted.contains_key(&partition(session))
+            behind.contains(&session.session_id) || doubted.contains(&partition(session))
         });
         if sessions.is_empty() {
             return Ok(());
@@ -160,20 +159,19 @@ impl Takeover {
         let progress = self.retry.until_final("store", || self.store.progress()).await?;
         let fences: HashMap<_, _> = progress.iter().map(|progress| (progress.partition, progress.fence)).collect();
         let chosen: HashSet<_> = sessions.iter().map(|state| &state.session.session_id).collect();
-        let (mut lost, mut cancelled) = (Vec::new(), Vec::new());
+        let (mut lost, mut unknown) = (Vec::new(), Vec::new());
         for snapshot in snapshots.into_iter().filter(|snapshot| chosen.contains(&snapshot.session.session_id)) {
             let partition = partition(&snapshot.session);
             let Some(&fence) = fences.get(&partition) else { continue };
-            // Whoever has taken it over since has restored it.
-            let is_doubted = doubted.get(&partition).is_some_and(|decider| decider.is_none_or(|decider| decider == fence));
-            if is_doubted {
-                cancelled.push((fence, snapshot));
-            } else if behind.contains(&snapshot.session.session_id) {
-                lost.push((fence, snapshot));
-            }
+            let kind = if doubted.contains(&partition) { &mut unknown } else { &mut lost };
+            kind.push((fence, snapshot));
         }
-        tracing::info!(lost = lost.len(), doubted = cancelled.len(), "the ledger is told of sessions of other nodes, too");
-        for (sessions, doubt) in [(lost, Doubt::Behind), (cancelled, Doubt::Cancelled)] {
+        tracing::info!(
+            lost = lost.len(),
+            doubted = unknown.len(),
+            "the ledger is told of sessions of other nodes, too"
+        );
+        for (sessions, doubt) in [(lost, Doubt::Behind), (unknown, Doubt::Ignorant)] {
             self.retry.until_final("ledger lend", || self.ledger.lend(sessions.clone(), doubt)).await?;
         }
         Ok(())

@@ -10,8 +10,8 @@ use orderly_domain::port::ledger::{Doubt, Request};
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{Error, Result};
 use orderly_domain::{
-    Command, Decision, DepartmentId, DoctorId, Fence, Outcome, Partition, Position, Reason, SessionId, Timestamp,
-    partition_of,
+    Command, Decision, DepartmentId, DoctorId, Exclusivity, Fence, Outcome, Partition, PatientId, Position, Reason,
+    SessionId, Timestamp, partition_of, ticket,
 };
 
 use crate::edge::{Edge, Server};
@@ -31,12 +31,24 @@ struct Mark {
     half: bool,
     capacity: u32,
     closed: bool,
+    is_exclusive: bool,
+}
+
+/// A booking that excludes others of its patient.
+#[derive(Clone, Debug)]
+struct Exclusive {
+    session: SessionId,
+    patient: PatientId,
+    /// Who has released it, and not committed that.
+    releaser: Option<Caller>,
 }
 
 #[derive(Clone, Default)]
 struct Day {
     rules: DepartmentDay,
     marks: BTreeMap<SessionId, Mark>,
+    /// Bookings that exclude others on this day: those that hold a number, and those whose release is not committed.
+    exclusive: BTreeMap<ticket::Id, Exclusive>,
     /// Of each caller the number of its last call, and what it was answered.
     calls: BTreeMap<Caller, (u64, Vec<Position>, Vec<Admission>)>,
 }
@@ -241,11 +253,16 @@ impl Days {
         for id in older {
             day.rules.forget(&id);
             day.marks.remove(&id);
+            day.exclusive.retain(|_, held| held.session != id);
         }
         let mut answers = Vec::with_capacity(call.asked.len());
         for asked in &call.asked {
-            let admission = day.decide_one(asked);
+            let mut admission = day.decide_one(asked);
+            if let Some(refusal) = day.releases_elsewhere(call.caller, asked, admission.outcome) {
+                admission = refusal;
+            }
             day.mark(asked, admission.outcome);
+            day.note(call.caller, asked, admission.outcome);
             answers.push(admission);
         }
         day.calls
@@ -271,7 +288,7 @@ impl Days {
         let stays = match lent {
             None => false,
             Some(Doubt::Behind) => true,
-            Some(Doubt::Cancelled) => before.is_some_and(|mark| mark.half),
+            Some(Doubt::Ignorant) => before.is_some_and(|mark| mark.half),
         };
         if let Some(before) = before
             && (before.fence > fence || (before.fence == fence && stays))
@@ -289,7 +306,13 @@ impl Days {
             half: lent.is_some(),
             capacity: session.capacity,
             closed: snapshot.closed,
+            is_exclusive: session.exclusivity == Exclusivity::DepartmentDay,
         };
+        day.exclusive.retain(|_, held| held.session != id);
+        for held in snapshot.holdings.iter().filter(|held| held.active && mark.is_exclusive) {
+            let exclusive = Exclusive { session: id.clone(), patient: held.patient_id.clone(), releaser: None };
+            day.exclusive.insert(held.ticket, exclusive);
+        }
         day.rules.restore(snapshot);
         day.marks.insert(id.clone(), mark);
         Ok(Some((id, Seen { key, partition, fence, version })))
@@ -331,6 +354,63 @@ fn positions_of(call: &Call) -> Vec<Position> {
 }
 
 impl Day {
+    /// Takes a booking back whose patient somebody else has released, and not committed that.
+    fn releases_elsewhere(&mut self, caller: Caller, asked: &Asked, outcome: Outcome) -> Option<Admission> {
+        let (Command::Book(book), None, Outcome::Booked { .. }) = (&asked.command, asked.undo, outcome) else {
+            return None;
+        };
+        let is_known = self.exclusive.contains_key(&book.ticket);
+        let is_exclusive = self.marks.get(&book.session.session_id).is_some_and(|mark| mark.is_exclusive);
+        let elsewhere = |held: &Exclusive| {
+            held.patient == book.patient_id && held.releaser.is_some_and(|releaser| releaser != caller)
+        };
+        if is_known || !is_exclusive || !self.exclusive.values().any(elsewhere) {
+            return None;
+        }
+        self.rules.undo_booking(&book.session.session_id, book.ticket);
+        Some(Reason::AlreadyBooked.into())
+    }
+
+    /// Notes who excludes whom after this.
+    fn note(&mut self, caller: Caller, asked: &Asked, outcome: Outcome) {
+        let id = asked.command.session_id();
+        match (&asked.command, asked.undo, outcome) {
+            (Command::Book(book), None, Outcome::Booked { .. })
+                if self.marks.get(id).is_some_and(|mark| mark.is_exclusive) =>
+            {
+                let exclusive = Exclusive { session: id.clone(), patient: book.patient_id.clone(), releaser: None };
+                self.exclusive.entry(book.ticket).or_insert(exclusive);
+            }
+            (Command::Cancel(cancel), None, Outcome::Cancelled { .. }) => {
+                if let Some(held) = self.exclusive.get_mut(&cancel.ticket) {
+                    held.releaser.get_or_insert(caller);
+                }
+            }
+            (Command::CloseSession(_), None, Outcome::Applied) => {
+                for held in self.exclusive.values_mut().filter(|held| held.session == *id) {
+                    held.releaser.get_or_insert(caller);
+                }
+            }
+            (Command::Book(book), Some(Outcome::Booked { .. }), _) => {
+                self.exclusive.remove(&book.ticket);
+            }
+            (Command::OpenSession(_), Some(Outcome::Applied), _) => {
+                self.exclusive.retain(|_, held| held.session != *id);
+            }
+            _ => {}
+        }
+    }
+
+    /// What this caller has released is committed.
+    fn settle(&mut self, caller: Caller, command: &Command, outcome: Outcome) {
+        let is_settled = |ticket: &ticket::Id, held: &Exclusive| match (command, outcome) {
+            (Command::Cancel(cancel), Outcome::Cancelled { .. }) => *ticket == cancel.ticket,
+            (Command::CloseSession(close), Outcome::Applied) => held.session == close.session.session_id,
+            _ => false,
+        };
+        self.exclusive.retain(|ticket, held| held.releaser != Some(caller) || !is_settled(ticket, held));
+    }
+
     fn mark(&mut self, asked: &Asked, outcome: Outcome) {
         let id = asked.command.session_id();
         if let (Command::OpenSession(session), None, Outcome::Applied) = (&asked.command, asked.undo, outcome) {
@@ -341,6 +421,7 @@ impl Day {
                 half: false,
                 capacity: session.capacity,
                 closed: false,
+                is_exclusive: session.exclusivity == Exclusivity::DepartmentDay,
             });
             (mark.capacity, mark.closed) = (session.capacity, false);
         }
@@ -460,6 +541,29 @@ impl orderly_domain::port::Ledger for Port {
             })
         });
         self.call(asked.collect(), "ledger undo").await.map(drop)
+    }
+
+    async fn settle(&self, committed: &[Decision]) -> Result<()> {
+        if self.own.is_some() {
+            return Ok(());
+        }
+        let caller = (self.edge.node, self.edge.incarnation);
+        let releases = committed.iter().filter_map(|decision| Some((decision.command.clone()?, decision.outcome)));
+        let releases: Vec<_> =
+            releases.filter(|(command, _)| matches!(command, Command::Cancel(_) | Command::CloseSession(_))).collect();
+        if releases.is_empty() {
+            return Ok(());
+        }
+        let work = move |state: &mut State| {
+            for (command, outcome) in releases {
+                let (department, day) = command.department_day();
+                if let Some(day) = state.ledger.0.get_mut(&(day, department.clone())) {
+                    day.settle(caller, &command, outcome);
+                }
+            }
+            Ok(())
+        };
+        self.edge.call(Server::Ledger, "ledger settle", work).await
     }
 
     async fn prune(&self, logged_at: Timestamp) -> Result<()> {

@@ -137,7 +137,7 @@ impl Books {
         Ok(answers)
     }
 
-    /// The ledger knows of a cancellation before it is committed, and gives the patient another appointment, on another node.
+    /// A ledger that has forgotten a booking gives the patient another appointment, on another node.
     fn look_for_held(&self, commit: &Commit) -> Result<()> {
         for decision in &commit.decisions {
             let (Some(Command::Book(book)), Outcome::Booked { .. }) = (&decision.command, decision.outcome) else {
@@ -148,8 +148,7 @@ impl Books {
             let Some(&held) = self.holders.get(&(scope, book.patient_id.clone())) else { continue };
             let is_of_commit = commit.advances.iter().any(|advance| advance.partition == held.partition);
             if !is_of_commit && !commit.resigned.contains(&decision.position) {
-                let decider = self.lines.get(&held.partition).map(|line| line.fence);
-                return Err(Error::Held { at: decision.position, by: held, decider });
+                return Err(Error::Held { at: decision.position, by: held });
             }
         }
         Ok(())

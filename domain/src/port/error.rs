@@ -27,16 +27,14 @@ pub enum Error {
     /// It did not happen: what should be known there is lost or stale. Take the partitions over again, which restores it.
     #[error("did not happen: {0}; it must be restored from the store")]
     Lost(String),
-    /// It did not happen yet: a booking's patient holds an appointment in a partition that the commit is not about, whose
-    /// cancellation the ledger may have seen and its decider is about to commit. What lies before `at` can be committed alone.
+    /// It did not happen: a booking's patient holds an appointment in a partition that the commit is not about, of which the
+    /// ledger knows nothing.
     #[error("did not happen: the patient of record {at} still holds the booking of record {by}")]
     Held {
-        /// The booking that waits.
+        /// The booking that it stands in the way of.
         at: crate::Position,
         /// The booking that is held.
         by: crate::Position,
-        /// Who decides the partition of that one; `None` when somebody is amid a commit there.
-        decider: Option<crate::Fence>,
     },
     /// It did not happen: what was expected to be current is not.
     #[error("did not happen: expected version {expected}, found {found}")]

@@ -31,8 +31,8 @@ pub struct Request<'a> {
 pub enum Doubt {
     /// It knows of fewer bookings than the store. Where it does no more, nothing is done.
     Behind,
-    /// It knows of cancellations that nobody commits.
-    Cancelled,
+    /// It does not know of a booking that the store has.
+    Ignorant,
 }
 
 /// A ledger answers exactly as [`crate::inventory::DepartmentDay`] does.
@@ -86,6 +86,16 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// When the ledger cannot be reached; `Lost` and `Fenced` as for [`Ledger::apply`].
     async fn undo(&self, refused: &[Decision]) -> Result<()>;
+
+    /// Tells that these decisions are committed. A ledger that several processes share lets the others give a released patient
+    /// another appointment from now on: what they decided by an earlier look could not be committed before this. Telling it
+    /// again, or of what the ledger has forgotten, changes nothing.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    async fn settle(&self, _committed: &[Decision]) -> Result<()> {
+        Ok(())
+    }
 
     /// Forgets sessions whose day is past for records that the log takes from `logged_at` on.
     ///

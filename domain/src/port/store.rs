@@ -52,7 +52,7 @@ pub struct Commit {
     pub advances: Vec<Advance>,
     /// Ordered by [`Decision::order`].
     pub decisions: Vec<Decision>,
-    /// Bookings among them that wait no longer for what their patients hold: they are refused for it.
+    /// Bookings among them that are refused for what their patients hold in other partitions.
     pub resigned: Vec<Position>,
 }
 

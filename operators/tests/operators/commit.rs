@@ -6,8 +6,8 @@ use orderly_domain::clock::Manual;
 use orderly_domain::port::{Ledger as _, Store as _};
 use orderly_domain::{Command, Outcome, Reason, Timestamp};
 use orderly_operators::{Admit, AsyncOperator as _, Commit, Draft, Neighbours, PublishedMarks, Retry, SessionMemory};
-use prometheus::Registry;
 use orderly_sinks::store::sqlite::{Options, Store};
+use prometheus::Registry;
 
 use crate::kit::{Counted, PARTITION, book, counted, draft, session};
 

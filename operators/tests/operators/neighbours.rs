@@ -1,4 +1,4 @@
-//! A booking that has to wait for another node's cancellation holds up nothing that lies before it.
+//! Bookings that meet an appointment of which the ledger knows nothing.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,16 +19,13 @@ use prometheus::Registry;
 use crate::kit::{PARTITION, book, counted, session};
 
 const BY: Position = Position { partition: PARTITION + 1, offset: 9 };
-/// The takeover under which the neighbour decides.
-const DECIDER: Fence = 4;
 
-/// A store of one process, in which a patient is held by another one's partition, as in a store that several write.
+/// A store of one process, in which a patient holds something in another one's partition, as in a store that several write.
 struct Shared {
     store: sqlite::Store,
-    /// The booking that is held, and how often it still is.
-    held: Mutex<(Position, u32)>,
-    decider: Option<Fence>,
-    /// The offsets of each commit that was made, and the bookings that resigned.
+    /// The booking of that patient.
+    held: Position,
+    /// The offsets of each commit that was made, and the bookings that were to be refused.
     made: Mutex<Vec<(Vec<Offset>, Vec<Position>)>>,
 }
 
@@ -38,14 +35,9 @@ impl Store for Shared {
         self.store.claim(partitions, owner).await
     }
     async fn commit(&self, commit: &Asked) -> Result<Vec<Committed>> {
-        {
-            let mut held = self.held.lock().unwrap();
-            let (at, times) = *held;
-            let meets = commit.decisions.iter().any(|decision| decision.position == at);
-            if meets && times > 0 && !commit.resigned.contains(&at) {
-                held.1 -= 1;
-                return Err(Error::Held { at, by: BY, decider: self.decider });
-            }
+        let meets = commit.decisions.iter().any(|decision| decision.position == self.held);
+        if meets && !commit.resigned.contains(&self.held) {
+            return Err(Error::Held { at: self.held, by: BY });
         }
         let offsets = commit.decisions.iter().map(|decision| decision.position.offset).collect();
         self.made.lock().unwrap().push((offsets, commit.resigned.clone()));
@@ -104,25 +96,22 @@ impl Store for Shared {
 struct Stage {
     store: Arc<Shared>,
     neighbours: Neighbours,
-    marks: PublishedMarks,
     _folder: tempfile::TempDir,
 }
 
-async fn stage(held: (Position, u32), decider: Option<Fence>) -> Stage {
+async fn stage() -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let store = sqlite::Store::open(folder.path(), sqlite::Options::default(), &Registry::new()).unwrap();
     store.claim(&[PARTITION], "test").await.unwrap();
-    let marks = PublishedMarks::default();
-    marks.start(PARTITION, 1, 0);
-    let store = Arc::new(Shared { store, held: Mutex::new(held), decider, made: Mutex::default() });
-    Stage { store, neighbours: Neighbours::register(&Registry::new()).unwrap(), marks, _folder: folder }
+    let store = Arc::new(Shared { store, held: at(3), made: Mutex::default() });
+    Stage { store, neighbours: Neighbours::register(&Registry::new()).unwrap(), _folder: folder }
 }
 
 impl Stage {
     /// A life of the dataflow.
     fn commit(&self) -> Commit {
         let (ledger, clock, memory) = (counted(), Arc::new(Manual::default()), SessionMemory::default());
-        let (neighbours, marks) = (self.neighbours.clone(), self.marks.clone());
+        let (neighbours, marks) = (self.neighbours.clone(), PublishedMarks::default());
         Commit::new(Arc::clone(&self.store) as _, ledger, clock, memory, marks, neighbours, Retry::default())
     }
 
@@ -149,50 +138,19 @@ fn decisions() -> Vec<Decision> {
     (0..5).map(decision).collect()
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_lies_before_a_booking_that_waits_is_committed_alone() {
-    let stage = stage((at(3), 20), Some(DECIDER)).await;
-    let committed = stage.commit().process_batch(decisions()).await.unwrap();
-    let outcomes: Vec<_> = committed.iter().map(|row| (row.position, row.outcome)).collect();
-    let expected: Vec<_> = decisions().iter().map(|decision| (decision.position, decision.outcome)).collect();
-    assert_eq!(outcomes, expected, "each has its answer, in order");
-    let offsets: Vec<_> = stage.made().into_iter().map(|(offsets, _)| offsets).collect();
-    assert_eq!(offsets, [vec![0, 1, 2], vec![3], vec![4]]);
-    assert!(stage.neighbours.doubted().is_empty());
-}
-
-/// Whoever waited in vain decides everything once more; what was cancelled by the neighbour is doubted then, once.
-#[tokio::test(start_paused = true)]
-async fn a_booking_that_waited_in_vain_is_decided_once_more_and_then_refused() {
-    let stage = stage((at(3), u32::MAX), Some(DECIDER)).await;
+/// Were it refused alone, the numbers after it would be wrong. What its neighbour holds is doubted then, once.
+#[tokio::test]
+async fn a_booking_that_the_ledger_had_no_reason_to_refuse_is_decided_once_more_and_then_refused() {
+    let stage = stage().await;
     let first = stage.commit();
     let answer = first.process_batch(decisions()).await;
     assert!(matches!(answer, Err(orderly_operators::Error::Port(Error::Lost(_)))), "{answer:?}");
-    assert!(first.has_committed(), "what lay before it is decided");
-    assert_eq!(stage.neighbours.doubted(), [(BY.partition, Some(DECIDER))].into());
+    assert!(!first.has_committed());
+    assert_eq!(stage.neighbours.doubted(), [BY.partition].into());
     assert!(stage.neighbours.doubted().is_empty(), "they are told once");
 
     let second = stage.commit();
-    assert!(!second.has_committed());
-    second.process_batch(decisions().split_off(3)).await.unwrap();
-    assert_eq!(stage.made(), [(vec![0, 1, 2], vec![]), (vec![3], vec![at(3)]), (vec![4], vec![at(3)])]);
-}
-
-/// Its commits follow one another: whatever this process cancelled there is committed.
-#[tokio::test(start_paused = true)]
-async fn a_booking_does_not_wait_for_its_own_process() {
-    let stage = stage((at(1), u32::MAX), Some(DECIDER)).await;
-    stage.marks.start(BY.partition, DECIDER, 0);
-    let before = tokio::time::Instant::now();
-    let answer = stage.commit().process_batch(decisions()).await;
-    assert!(matches!(answer, Err(orderly_operators::Error::Port(Error::Lost(_)))), "{answer:?}");
-    assert_eq!(before.elapsed(), std::time::Duration::ZERO);
-}
-
-/// A neighbour that is amid a commit is given more time than one that is not heard of.
-#[tokio::test(start_paused = true)]
-async fn a_commit_that_is_under_way_is_waited_for() {
-    // A look every ten milliseconds, for a second.
-    let stage = stage((at(3), 100), None).await;
-    assert_eq!(stage.commit().process_batch(decisions()).await.unwrap().len(), 5);
+    second.process_batch(decisions()).await.unwrap();
+    assert!(second.has_committed());
+    assert_eq!(stage.made(), [((0..5).collect(), vec![at(3)])]);
 }

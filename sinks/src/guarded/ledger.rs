@@ -48,6 +48,10 @@ impl port::Ledger for Ledger {
         self.breaker.guard(Caller::Worker, self.ledger.undo(refused)).await
     }
 
+    async fn settle(&self, committed: &[Decision]) -> Result<()> {
+        self.ledger.settle(committed).await
+    }
+
     async fn prune(&self, logged_at: Timestamp) -> Result<()> {
         self.ledger.prune(logged_at).await
     }

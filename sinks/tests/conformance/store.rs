@@ -200,7 +200,7 @@ impl Owner {
     }
 }
 
-/// Commits, and refuses each booking that would have to wait for another node: at most one after the other.
+/// Commits, and refuses each booking that is sent back: one after the other.
 async fn insist(store: &dyn Store, commit: &Commit) -> Vec<Committed> {
     let mut commit = commit.clone();
     for _ in 0..commit.decisions.len() {

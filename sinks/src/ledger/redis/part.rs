@@ -20,7 +20,7 @@ pub(super) fn lent(snapshot: &Snapshot, fence: Fence, doubt: Doubt, pseudonyms: 
     let taken: BTreeSet<_> = active.iter().map(|held| held.number).collect();
     let first = match doubt {
         Doubt::Behind => Flag::WhereBehind,
-        Doubt::Cancelled => Flag::WhereWhole,
+        Doubt::Ignorant => Flag::WhereWhole,
     };
     // Below any version that the owner has seen.
     arguments(snapshot, fence, 0, &taken, [first, Flag::No], &active, pseudonyms)

@@ -80,11 +80,12 @@ pub(super) fn remaining(record: &str) -> Option<Option<u32>> {
     }
 }
 
-/// Whether a session's record has fewer bookings than that, and nobody is restoring it; `None` when it cannot be read.
-pub(super) fn is_behind(record: &str, booked: u32) -> Option<bool> {
+/// Whether a session's record has fewer bookings than that, with those whose release is not committed, and nobody is restoring
+/// it; `None` when it cannot be read.
+pub(super) fn is_behind(record: &str, released: u32, booked: u32) -> Option<bool> {
     let fields: Vec<_> = record.splitn(10, ' ').collect();
     let [_, _, _, taken, _, state, ..] = fields.as_slice() else { return None };
-    Some(*state != "r" && taken.parse::<u32>().ok()? < booked)
+    Some(*state != "r" && taken.parse::<u32>().ok()?.saturating_add(released) < booked)
 }
 
 #[cfg(test)]
@@ -129,9 +130,10 @@ mod tests {
         assert_eq!(remaining("3 7 20 5 6 1 d 09 10 li ming"), Some(Some(0)));
         assert_eq!(remaining("3 7 20 5 6 r d 09 10 li ming"), Some(None));
         assert_eq!(remaining("noise"), None);
-        assert_eq!(is_behind("3 7 20 5 6 0 d 09 10 li ming", 5), Some(false));
-        assert_eq!(is_behind("3 7 20 5 6 1 d 09 10 li ming", 6), Some(true));
-        assert_eq!(is_behind("3 7 20 5 6 r d 09 10 li ming", 6), Some(false));
-        assert_eq!(is_behind("noise", 0), None);
+        assert_eq!(is_behind("3 7 20 5 6 0 d 09 10 li ming", 0, 5), Some(false));
+        assert_eq!(is_behind("3 7 20 5 6 1 d 09 10 li ming", 0, 6), Some(true));
+        assert_eq!(is_behind("3 7 20 5 6 0 d 09 10 li ming", 1, 6), Some(false));
+        assert_eq!(is_behind("3 7 20 5 6 r d 09 10 li ming", 0, 6), Some(false));
+        assert_eq!(is_behind("noise", 0, 0), None);
     }
 }

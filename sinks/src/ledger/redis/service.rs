@@ -15,9 +15,9 @@ use orderly_domain::port::ledger::{Doubt, Request};
 use orderly_domain::port::store::SessionState;
 use orderly_domain::port::{self, Error, Result};
 use orderly_domain::{Command, Fence, Partition, Position, SessionId, Timestamp, partition_of};
-use orderly_lua::{APPLY, RESTORE, Script};
+use orderly_lua::{APPLY, RESTORE, SETTLE, Script};
 use prometheus::Registry;
-use redis::Value;
+use redis::{FromRedisValue, Value};
 
 use super::Options;
 use super::call::{Action, Call, Step, bytes};
@@ -174,6 +174,17 @@ impl Ledger {
         }
     }
 
+    /// Tells of committed releases of a day: for each a kind and a name.
+    async fn settle_day(&self, day: &Day, releases: &[Vec<u8>]) -> Result<()> {
+        let keys = &day.keys(&self.prefix);
+        for some in releases.chunks(2 * self.batch_max) {
+            let args = &[&[bytes(&self.caller)], some].concat();
+            let ask = |mut connection: Connection| async move { SETTLE.call::<()>(&mut connection, keys, args).await };
+            self.servers.call(SETTLE.name(), day.lane(), ask).await?;
+        }
+        Ok(())
+    }
+
     /// One call of a script about a day.
     async fn call(&self, script: &Script<6>, day: &Day, number: u64, args: &[Vec<u8>]) -> Result<Reply> {
         let _timer = self.metrics.call_seconds.start_timer();
@@ -220,22 +231,30 @@ impl Ledger {
 
     /// Those of a day's sessions that lag behind the store.
     async fn behind_of(&self, day: Day, states: Vec<&SessionState>) -> Result<Vec<SessionId>> {
-        let [key, ..] = &day.keys(&self.prefix);
-        let ids: Vec<_> = states.iter().map(|state| state.session.session_id.as_str()).collect();
-        let ids = &ids;
-        let ask = |mut connection: Connection| async move {
-            redis::cmd("HMGET").arg(key).arg(ids).query_async(&mut connection).await
-        };
-        let records: Vec<Option<String>> = self.servers.call("HMGET", day.lane(), ask).await?;
+        let [key, _, holders, ..] = &day.keys(&self.prefix);
+        let ids: Vec<_> = states.iter().map(|state| state.session.session_id.to_string()).collect();
+        let released: Vec<_> = ids.iter().map(|id| format!("r{id}")).collect();
+        // In this order a cancellation in between is not taken for a loss.
+        let records: Vec<Option<String>> = self.fields(&day, key, &ids).await?;
+        let released: Vec<Option<u32>> = self.fields(&day, holders, &released).await?;
         let mut behind = Vec::new();
-        for (state, record) in states.into_iter().zip(records) {
+        for ((state, record), released) in states.into_iter().zip(records).zip(released) {
             let id = &state.session.session_id;
-            let lags = record.as_deref().map_or(Some(true), |record| reply::is_behind(record, state.booked));
+            let is_behind = |record| reply::is_behind(record, released.unwrap_or(0), state.booked);
+            let lags = record.as_deref().map_or(Some(true), is_behind);
             if lags.ok_or_else(|| Error::Corrupt(format!("the record of session {id} in {key:?}: {record:?}")))? {
                 behind.push(id.clone());
             }
         }
         Ok(behind)
+    }
+
+    /// Fields of a hash of that day.
+    async fn fields<T: FromRedisValue>(&self, day: &Day, key: &str, fields: &[String]) -> Result<Vec<Option<T>>> {
+        let ask = |mut connection: Connection| async move {
+            redis::cmd("HMGET").arg(key).arg(fields).query_async(&mut connection).await
+        };
+        self.servers.call("HMGET", day.lane(), ask).await
     }
 
     async fn lend_session(&self, fence: Fence, snapshot: Snapshot, doubt: Doubt) -> Result<()> {
@@ -334,6 +353,25 @@ impl port::Ledger for Ledger {
             }
         }
         all(join_all(days.0.iter().map(|(day, (_, steps))| self.undo_day(day, steps))).await)?;
+        Ok(())
+    }
+
+    async fn settle(&self, committed: &[Decision]) -> Result<()> {
+        let mut days: HashMap<Day, Vec<Vec<u8>>> = HashMap::new();
+        for decision in committed {
+            let release = match (&decision.command, decision.outcome) {
+                (Some(Command::Cancel(cancel)), Outcome::Cancelled { .. }) => {
+                    [bytes("c"), cancel.ticket.as_bytes().to_vec()]
+                }
+                (Some(Command::CloseSession(close)), Outcome::Applied) => {
+                    [bytes("x"), bytes(&close.session.session_id)]
+                }
+                _ => continue,
+            };
+            let (department, date) = decision.command.as_ref().map(Command::department_day).expect("it has a command");
+            days.entry(Day { date, department: department.clone() }).or_default().extend(release);
+        }
+        all(join_all(days.iter().map(|(day, releases)| self.settle_day(day, releases))).await)?;
         Ok(())
     }
 

@@ -93,10 +93,6 @@ impl Inner {
                 self.days.forget();
             }
             match failure {
-                Failure::Held { at, by } => {
-                    let decider = self.decider(by.partition).await?;
-                    return Err(port::Error::Held { at, by, decider });
-                }
                 Failure::NoTable { decisions, appointments } => self.make_days(decisions, appointments).await?,
                 failure if failure.is_conflict() => conflict = failure.to_string(),
                 failure => return Err(failure.told(unsure())),
@@ -224,7 +220,8 @@ impl Deciding<'_> {
                 (effect, Some(found.repeats.unwrap_or(first)), found.appointment_day)
             }
             _ => {
-                let is_final = |at, partition| self.commit.resigned.contains(&at) || self.lanes.contains_key(&partition);
+                let is_final =
+                    |at, partition| self.commit.resigned.contains(&at) || self.lanes.contains_key(&partition);
                 let mut effects = Effects { books: &mut self.books, keys: &mut self.keys, is_final: &is_final };
                 (effects.apply(decision)?, None, None)
             }

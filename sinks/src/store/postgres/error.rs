@@ -69,9 +69,8 @@ impl Failure {
         match self {
             Self::Port(error) => error,
             Self::Postgres(error) => sort(&error, unsure),
-            Self::Overtaken | Self::Held { .. } | Self::NoTable { .. } => {
-                port::Error::DidNotHappen(format!("{self}; try again"))
-            }
+            Self::Held { at, by } => port::Error::Held { at, by },
+            Self::Overtaken | Self::NoTable { .. } => port::Error::DidNotHappen(format!("{self}; try again")),
         }
     }
 

@@ -1,12 +1,9 @@
-//! Bookings of patients who still hold an appointment that the ledger takes for cancelled: the cancellation lies in a
-//! partition that the commit is not about, and is mostly about to be committed there.
+//! Bookings of patients who hold an appointment in a partition that the commit is not about: the ledger does not know of it.
 
 use orderly_domain::port::store::Commit;
-use orderly_domain::{Command, Fence, Outcome, Partition, Position, port};
+use orderly_domain::{Command, Outcome, Partition, Position};
 
 use super::books::Books;
-use super::rows::column;
-use super::service::Inner;
 
 /// The first booking of a commit whose patient holds another appointment in its scope, with that one, as far as this can be
 /// told before decisions are applied: sessions that the commit itself opens are not looked at.
@@ -27,24 +24,4 @@ pub(super) fn first(
         let by = books.held_in(&session.exclusivity.scope(&session.reference())?, &book.patient_id)?.position;
         (!is_of_commit(by.partition) && !commit.resigned.contains(&at)).then_some((at, by))
     })
-}
-
-impl Inner {
-    /// Who decides a partition; `None` when a commit there is under way.
-    pub(super) async fn decider(&self, partition: Partition) -> port::Result<Option<Fence>> {
-        // A commit holds the row of each of its partitions; this never waits for one.
-        let select = "SELECT fence FROM partitions WHERE partition = $1 FOR KEY SHARE SKIP LOCKED";
-        let number = i32::from(partition);
-        self.writers
-            .call(
-                |client| {
-                    Box::pin(async move {
-                        let row = client.query_opt(&client.prepare_cached(select).await?, &[&number]).await?;
-                        row.map(|row| Ok(column::<i64>(&row, 0)?.cast_unsigned())).transpose()
-                    })
-                },
-                port::Error::DidNotHappen,
-            )
-            .await
-    }
 }

@@ -84,7 +84,9 @@ async fn owners_share_a_departments_day() {
     assert_eq!(ask_under(&other, 8, &book(2, 1, 1)).await.unwrap(), Outcome::Rejected(Reason::AlreadyBooked));
     let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 0) else { unreachable!() };
     let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
-    assert_eq!(ask_under(&one, 3, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
+    let cancelled = Outcome::Cancelled { number: 1 };
+    assert_eq!(ask_under(&one, 3, &cancel).await.unwrap(), cancelled);
+    settle(&one, [(cancel, cancelled)]).await;
     assert_eq!(ask_under(&other, 8, &book(2, 1, 1)).await.unwrap(), Outcome::Booked { number: 1 });
 }
 
@@ -125,37 +127,96 @@ async fn an_owner_knows_what_the_ledger_lost_of_its_neighbours() {
         one.lend(vec![(8, snapshot(1, 5, 1))], Doubt::Behind).await.unwrap();
         let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 1) else { unreachable!() };
         let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
-        assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
+        let cancelled = Outcome::Cancelled { number: 1 };
+        assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), cancelled);
+        settle(&other, [(cancel, cancelled)]).await;
         assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
     }
 }
 
-/// An owner died with cancellations that it had not committed: nobody is given a number for one of them.
+/// Releases that were decided and committed.
+async fn settle(ledger: &dyn Ledger, released: [(Command, Outcome); 1]) {
+    let decision = |(command, outcome)| Decision {
+        position: position(1),
+        logged_at: Timestamp::from_micros(1_000),
+        fence: 8,
+        command: Some(command),
+        outcome,
+    };
+    ledger.settle(&released.map(decision)).await.expect("it can be told");
+}
+
+/// What one process has cancelled or closed frees its patients for the others when it is committed, and for itself at once.
 #[tokio::test]
-async fn an_owner_undoes_its_neighbours_cancellations_that_nobody_commits() {
+async fn a_release_is_seen_by_others_once_it_is_committed() {
+    let redis = own(orderly_stack::redis::Options::default());
+    let options = options(vec![redis.server.url()]);
+    let (one, other) = (open(options.clone()).await, open(options.clone()).await);
+    one.restore(vec![(3, snapshot(0, 5, 0))]).await.unwrap();
+    other.restore(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
+    let refused = Outcome::Rejected(Reason::AlreadyBooked);
+    let of = |command| {
+        let Command::Book(Book { ticket, patient_id, session, .. }) = command else { unreachable!() };
+        Command::Cancel(Cancel { ticket, patient_id, session })
+    };
+    let (first, cancelled) = (of(book(1, 1, 1)), Outcome::Cancelled { number: 1 });
+    assert_eq!(ask_under(&other, 8, &first).await.unwrap(), cancelled);
+    assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), refused);
+    let (session, changed_at) = (session(1, 5, Exclusivity::DepartmentDay), position(7));
+    let in_store = SessionState { session: session.clone(), closed: false, booked: 1, changed_at };
+    assert!(one.behind(&[in_store]).await.unwrap().is_empty(), "it is not lost");
+    one.lend(vec![(8, snapshot(1, 5, 1))], Doubt::Behind).await.unwrap();
+    assert_eq!(ask_under(&other, 8, &book(3, 3, 1)).await.unwrap(), Outcome::Booked { number: 1 }, "the place is free");
+    assert_eq!(
+        ask_under(&other, 8, &book(4, 1, 1)).await.unwrap(),
+        Outcome::Booked { number: 2 },
+        "it knows of itself"
+    );
+    settle(&other, [(first, cancelled)]).await;
+    assert_eq!(ask_under(&one, 3, &book(5, 1, 0)).await.unwrap(), refused, "there is another one now");
+
+    // Whoever takes over finds nothing of what was not committed; nor does a word that comes late mean anything then.
+    let (second, cancelled) = (of(book(4, 1, 1)), Outcome::Cancelled { number: 2 });
+    assert_eq!(ask_under(&other, 8, &second).await.unwrap(), cancelled);
+    let heir = open(options).await;
+    heir.restore(vec![(9, snapshot(1, 5, 1))]).await.unwrap();
+    settle(&other, [(second, cancelled)]).await;
+    assert_eq!(ask_under(&one, 3, &book(6, 1, 0)).await.unwrap(), refused);
+
+    let close = Command::CloseSession(CloseSession { session: session.reference(), cause: "ill".into() });
+    assert_eq!(ask_under(&heir, 9, &close).await.unwrap(), Outcome::Applied);
+    assert_eq!(ask_under(&one, 3, &book(7, 1, 0)).await.unwrap(), refused);
+    for _ in 0..2 {
+        settle(&heir, [(close.clone(), Outcome::Applied)]).await;
+    }
+    assert_eq!(ask_under(&one, 3, &book(8, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    let reopen = Command::OpenSession(Box::new(session));
+    assert_eq!(ask_under(&heir, 9, &reopen).await.unwrap(), Outcome::Applied);
+    assert_eq!(ask_under(&heir, 9, &book(9, 1, 1)).await.unwrap(), refused, "telling it twice frees nobody else");
+}
+
+/// The store has an appointment that the ledger does not know of, though it knows of as many.
+#[tokio::test]
+async fn an_owner_tells_the_ledger_what_its_neighbour_has() {
     let redis = own(orderly_stack::redis::Options::default());
     let options = options(vec![redis.server.url()]);
     let (one, other) = (open(options.clone()).await, open(options).await);
     one.restore(vec![(3, snapshot(0, 5, 0))]).await.unwrap();
-    other.restore(vec![(8, snapshot(1, 5, 1))]).await.unwrap();
-    let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 1) else { unreachable!() };
-    let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
-    assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
-    // Somebody else has the number now, so that nothing seems to be missing.
+    other.restore(vec![(8, snapshot(1, 5, 0))]).await.unwrap();
     assert_eq!(ask_under(&other, 8, &book(3, 3, 1)).await.unwrap(), Outcome::Booked { number: 1 });
-    let committed = || vec![(8, snapshot(1, 5, 1))];
-    one.lend(committed(), Doubt::Behind).await.unwrap();
+    let in_store = || vec![(8, snapshot(1, 5, 1))];
+    one.lend(in_store(), Doubt::Behind).await.unwrap();
     assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 }, "it is not doubted");
 
     one.restore(vec![(3, snapshot(0, 5, 0))]).await.unwrap();
-    one.lend(committed(), Doubt::Cancelled).await.unwrap();
+    one.lend(in_store(), Doubt::Ignorant).await.unwrap();
     let refused = Outcome::Rejected(Reason::AlreadyBooked);
     assert_eq!(ask_under(&one, 3, &book(2, 1, 0)).await.unwrap(), refused);
     assert_eq!(ask_under(&one, 3, &book(4, 3, 0)).await.unwrap(), Outcome::Booked { number: 1 });
     is_lost(&ask_under(&other, 8, &book(5, 5, 1)).await);
     other.restore(vec![(9, snapshot(1, 5, 1))]).await.unwrap();
-    one.lend(committed(), Doubt::Cancelled).await.unwrap();
-    assert_eq!(ask_under(&other, 9, &book(5, 5, 1)).await.unwrap(), Outcome::Booked { number: 2 }, "a later takeover stays");
+    one.lend(in_store(), Doubt::Ignorant).await.unwrap();
+    assert_eq!(ask_under(&other, 9, &book(5, 5, 1)).await.unwrap(), Outcome::Booked { number: 2 }, "a later one stays");
 }
 
 /// What happens to a Redis that outlives the processes which use it.
