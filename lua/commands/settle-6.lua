@@ -2,15 +2,29 @@
 --
 -- KEYS   1 sessions, 2 tickets, 3 holders, 4 bookings, 5 free, 6 calls: see includes/records.lua
 -- ARGV   1 caller, then for each release: "c" and the ticket that was cancelled, or "x" and the session that was closed
--- Reply  "OK". Whatever the caller has not released, or Redis has forgotten, stays as it is
+-- Reply  "OK". What others have released, or Redis has forgotten, stays as it is
 --- @include "records"
 
 local caller = ARGV[1]
 
+-- Whether a session waits for its owner to restore it.
+local function is_lent(id)
+  local session = read_session(id)
+  return session and session.state == 'r'
+end
+
 local function settle_ticket(ticket, session)
   local held = read_ticket(ticket)
-  if not held or held.releaser ~= caller or (session and held.session ~= session) then return end
-  settle(held)
+  if not held or (session and held.session ~= session) then return end
+  if held.releaser == caller then
+    settle(held)
+  elseif held.active and is_lent(held.session) then
+    -- Somebody else has noted it from what was committed before this.
+    held.active = false
+    leave(held)
+  else
+    return
+  end
   write_ticket(ticket, held)
 end
 

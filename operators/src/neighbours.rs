@@ -37,10 +37,15 @@ impl Neighbours {
         Ok(Self { memory: Arc::default(), held_total })
     }
 
-    /// Partitions of whose appointments the ledger does not know all. They are told once.
+    /// Partitions of whose appointments the ledger does not know all.
     #[must_use]
     pub fn doubted(&self) -> HashSet<Partition> {
-        std::mem::take(&mut self.memory().doubted)
+        self.memory().doubted.clone()
+    }
+
+    /// The ledger was told what these partitions have.
+    pub fn believe(&self, partitions: &[Partition]) {
+        self.memory().doubted.retain(|doubted| !partitions.contains(doubted));
     }
 
     /// The booking `by` is in the way of the booking `at`. Comes back when that is to be refused.

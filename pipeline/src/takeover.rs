@@ -60,12 +60,15 @@ impl Takeover {
         for claim in &claims {
             self.restore_tickets(claim).await?;
             self.marks.start(claim.partition, claim.fence, claim.published_offset);
-            self.publish_again(claim).await?;
             decided.extend(self.last_decided(claim).await?);
         }
         // Records that are still in the log were written after those that are decided, however long ago that was.
         if let Some(oldest) = decided.iter().map(|(_, logged_at)| *logged_at).min() {
             self.restore_inventory(&claims, oldest, too_early).await?;
+        }
+        // Whoever is told of a release can book elsewhere: the ledger knows by now that it is committed.
+        for claim in &claims {
+            self.publish_again(claim).await?;
         }
         tracing::info!(partitions = claims.len(), "took partitions over");
         Ok((claims, decided))
@@ -155,8 +158,9 @@ impl Takeover {
         }
         let partitions: BTreeSet<_> = sessions.iter().map(|state| partition(&state.session)).collect();
         let partitions: Vec<_> = partitions.into_iter().collect();
-        let snapshots = self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?;
+        // In this order: a snapshot under a fence that is newer than itself would replace what its owner has restored.
         let progress = self.retry.until_final("store", || self.store.progress()).await?;
+        let snapshots = self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?;
         let fences: HashMap<_, _> = progress.iter().map(|progress| (progress.partition, progress.fence)).collect();
         let chosen: HashSet<_> = sessions.iter().map(|state| &state.session.session_id).collect();
         let (mut lost, mut unknown) = (Vec::new(), Vec::new());
@@ -174,6 +178,7 @@ impl Takeover {
         for (sessions, doubt) in [(lost, Doubt::Behind), (unknown, Doubt::Ignorant)] {
             self.retry.until_final("ledger lend", || self.ledger.lend(sessions.clone(), doubt)).await?;
         }
+        self.neighbours.believe(&partitions);
         Ok(())
     }
 

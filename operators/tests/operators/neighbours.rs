@@ -138,7 +138,7 @@ fn decisions() -> Vec<Decision> {
     (0..5).map(decision).collect()
 }
 
-/// Were it refused alone, the numbers after it would be wrong. What its neighbour holds is doubted then, once.
+/// Were it refused alone, the numbers after it would be wrong. What its neighbour holds is doubted until the ledger was told.
 #[tokio::test]
 async fn a_booking_that_the_ledger_had_no_reason_to_refuse_is_decided_once_more_and_then_refused() {
     let stage = stage().await;
@@ -147,7 +147,10 @@ async fn a_booking_that_the_ledger_had_no_reason_to_refuse_is_decided_once_more_
     assert!(matches!(answer, Err(orderly_operators::Error::Port(Error::Lost(_)))), "{answer:?}");
     assert!(!first.has_committed());
     assert_eq!(stage.neighbours.doubted(), [BY.partition].into());
-    assert!(stage.neighbours.doubted().is_empty(), "they are told once");
+    stage.neighbours.believe(&[PARTITION]);
+    assert_eq!(stage.neighbours.doubted(), [BY.partition].into());
+    stage.neighbours.believe(&[BY.partition]);
+    assert!(stage.neighbours.doubted().is_empty());
 
     let second = stage.commit();
     second.process_batch(decisions()).await.unwrap();

@@ -37,7 +37,8 @@ pub(super) struct Effects<'a> {
     pub(super) books: &'a mut Books,
     /// Keys for sessions that are opened for the first time, ascending.
     pub(super) keys: &'a mut std::vec::IntoIter<i64>,
-    /// Whether what a partition has is known to the booking of that record: the commit is about it, or waits no longer.
+    /// Whether what a partition has is known to the booking of that record: the commit is about it, or
+    /// that booking is to be refused for it.
     pub(super) is_final: &'a dyn Fn(Position, Partition) -> bool,
 }
 
@@ -77,8 +78,7 @@ impl Effects<'_> {
     /// Whether the patient holds an appointment in that scope.
     ///
     /// # Errors
-    /// When it is of a partition that this commit is not about: the ledger may have seen its cancellation, which is yet to
-    /// be committed.
+    /// When it is of a partition that this commit is not about: the ledger does not know of it.
     fn holds_in(&self, at: Position, scope: &str, patient: &PatientId) -> Result<bool, Failure> {
         match self.books.held_in(scope, patient) {
             Some(held) if !(self.is_final)(at, held.position.partition) => Err(Failure::Held { at, by: held.position }),

@@ -57,7 +57,6 @@ impl Schema {
     }
 
     fn options(&self) -> Options {
-        // Nobody is about to cancel anything here, but for the test of just that.
         Options { writers: 2, readers: 2, ..Options::new(&self.url) }
     }
 

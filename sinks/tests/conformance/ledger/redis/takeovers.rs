@@ -219,6 +219,27 @@ async fn an_owner_tells_the_ledger_what_its_neighbour_has() {
     assert_eq!(ask_under(&other, 9, &book(5, 5, 1)).await.unwrap(), Outcome::Booked { number: 2 }, "a later one stays");
 }
 
+/// A cancellation that is committed while a neighbour tells the ledger what was there before it frees its patient all the same.
+#[tokio::test]
+async fn a_release_is_not_lost_when_its_session_is_lent() {
+    let options = options(vec![shared().url()]);
+    let (one, other) = (open(options.clone()).await, open(options).await);
+    one.restore(vec![(3, snapshot(0, 5, 0))]).await.unwrap();
+    other.restore(vec![(8, snapshot(1, 5, 2))]).await.unwrap();
+    let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 1) else { unreachable!() };
+    let (cancel, cancelled) =
+        (Command::Cancel(Cancel { ticket, patient_id, session }), Outcome::Cancelled { number: 1 });
+    assert_eq!(ask_under(&other, 8, &cancel).await.unwrap(), cancelled);
+    one.lend(vec![(8, snapshot(1, 5, 2))], Doubt::Ignorant).await.unwrap();
+    let refused = Outcome::Rejected(Reason::AlreadyBooked);
+    assert_eq!(ask_under(&one, 3, &book(3, 1, 0)).await.unwrap(), refused);
+    for _ in 0..2 {
+        settle(&other, [(cancel.clone(), cancelled)]).await;
+    }
+    assert_eq!(ask_under(&one, 3, &book(4, 1, 0)).await.unwrap(), Outcome::Booked { number: 1 });
+    assert_eq!(ask_under(&one, 3, &book(5, 2, 0)).await.unwrap(), refused, "who has not cancelled holds it still");
+}
+
 /// What happens to a Redis that outlives the processes which use it.
 #[derive(Clone, Debug)]
 enum Turn {
