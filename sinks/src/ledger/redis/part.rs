@@ -9,8 +9,10 @@ use orderly_domain::port::ledger::Doubt;
 
 use super::call::{bytes, moment, scope};
 
-/// Bookings of one call, and free numbers of one call.
-const BOOKINGS_MAX: usize = 512;
+/// Bookings of one call: more than a session mostly has, since between the first call and the last the ledger does not know who
+/// holds the rest. Some 10 µs each, during which Redis answers nobody.
+const BOOKINGS_MAX: usize = 4_096;
+/// Free numbers of one call.
 const FREE_MAX: usize = 1_024;
 
 /// The arguments of the call that notes who holds appointments in a session of another partition, and leaves the rest to
