@@ -16,9 +16,9 @@ ingress/web/build.sh
 
 # Of an hour's output, what failed and why is told once more at its end.
 mkdir -p .dev
-if ! cargo test --workspace 2>&1 | tee .dev/test.log; then
+if ! cargo test --workspace --no-fail-fast 2>&1 | tee .dev/test.log; then
   say "What failed (all of it is in .dev/test.log)"
-  grep -aE -A 12 'panicked at|^error(\[|:)' .dev/test.log | grep -avE '^ +([0-9]+:|at )' | cut -c 1-2000 | tail -n 80
+  grep -aE -A 40 'panicked at|^error(\[|:)' .dev/test.log | grep -avE '^ +([0-9]+:|at )' | cut -c 1-2000 | tail -n 240
   exit 1
 fi
 

@@ -50,7 +50,7 @@ pub(crate) fn options(config: &Config, idle: bool) -> Options {
         idle,
         repeats_known_records: config.pipeline.dedup_tickets_max as u64,
         repeats_known_for: Duration::from_secs(config.pipeline.dedup_window_s),
-        ordered_over_partitions: config.profile == Profile::Embedded,
+        embedded: config.profile == Profile::Embedded,
         analytics_forget: config.profile == Profile::Distributed && config.clickhouse.retention_days.is_some(),
     }
 }
@@ -71,7 +71,7 @@ async fn checked(config: &Config, past: &Past, clients: Option<&Clients>, option
         if options.idle {
             settle(&*analytics, &*past.store).await?;
         }
-        orderly_checker::check_analytics(&*analytics, &*past.store, options, &mut report).await?;
+        orderly_checker::check_analytics(&*analytics, &*past.log, &*past.store, options, &mut report).await?;
     }
     if let Some(clients) = clients {
         orderly_checker::check_clients(&*past.log, &*past.store, clients, options, &mut report).await?;

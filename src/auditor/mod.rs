@@ -154,7 +154,8 @@ impl Copies<'_> {
         let options = check::options(self.config, false);
         let looked = async {
             let Some(analytics) = check::analytics(self.config).await? else { return anyhow::Ok(()) };
-            Ok(orderly_checker::check_analytics(&*analytics, &*self.past.store, options, &mut report).await?)
+            let Past { log, store, .. } = self.past;
+            Ok(orderly_checker::check_analytics(&*analytics, &**log, &**store, options, &mut report).await?)
         };
         match looked.await {
             Ok(()) => self.found.send_modify(|found| found.analytics = report),

@@ -34,8 +34,13 @@ fn command(program: &str, folder: &Path) -> Command {
 /// What it printed, after it succeeded.
 pub(crate) fn output(command: &mut Command) -> String {
     let output = command.output().expect("it runs");
-    assert!(output.status.success(), "{output:?}");
+    assert!(output.status.success(), "{}", told(&output));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// All that it said, to be read.
+fn told(Output { status, stdout, stderr }: &Output) -> String {
+    format!("{status}\n{}\n{}", String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr))
 }
 
 /// Waits until every invariant holds and nothing is left to do: analytics come a moment after the store.
@@ -46,7 +51,7 @@ pub(crate) fn check_once_idle(folder: &Path, config: &str) {
         if checked.status.success() {
             return;
         }
-        assert!(Instant::now() < deadline, "{checked:?}");
+        assert!(Instant::now() < deadline, "{}", told(&checked));
     }
 }
 

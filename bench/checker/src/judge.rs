@@ -186,8 +186,7 @@ impl Judge {
         report.looked_at(Invariant::Deterministic, 1);
         let answers = match command {
             Some(Command::Book(book))
-                if !self.options.ordered_over_partitions
-                    && !answers.iter().any(|answer| answer.is_that_of(decision)) =>
+                if !self.options.embedded && !answers.iter().any(|answer| answer.is_that_of(decision)) =>
             {
                 self.concede(book, decision, answers)
             }

@@ -43,9 +43,10 @@ pub struct Options {
     pub repeats_known_records: u64,
     /// For how long, in the log's time, it is remembered for sure.
     pub repeats_known_for: Duration,
-    /// The log orders records over its partitions. Without that, what two partitions contend for (one appointment per
-    /// patient, department and day) may have gone to either; all else is judged as strictly.
-    pub ordered_over_partitions: bool,
+    /// Log and store are in the process that decides. That log orders records over its partitions: without it, what two of
+    /// them contend for (one appointment per patient, department and day) may have gone to either. That store may lose its
+    /// newest commits with the power, which are then decided again from the log. All else is judged as strictly.
+    pub embedded: bool,
     /// Analytics drop old rows by themselves.
     pub analytics_forget: bool,
 }
@@ -57,7 +58,7 @@ impl Default for Options {
             idle: false,
             repeats_known_records: 32_768,
             repeats_known_for: Duration::from_secs(24 * 3600),
-            ordered_over_partitions: true,
+            embedded: true,
             analytics_forget: false,
         }
     }

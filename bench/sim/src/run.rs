@@ -197,7 +197,7 @@ async fn judge(world: &World, plan: &Plan) {
         idle: true,
         repeats_known_records: plan.tickets_max as u64,
         repeats_known_for: Duration::from_secs(plan.window_s),
-        ordered_over_partitions: !plan.shared_ledger,
+        embedded: !plan.shared_ledger,
         analytics_forget: false,
     };
     let mut report = match orderly_checker::check(&log, &store, options).await {

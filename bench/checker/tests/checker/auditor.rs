@@ -54,7 +54,7 @@ proptest! {
             let mut hospital = Hospital::open(&steps).await;
             let log = log::sqlite::Log::open_read_only(hospital.folder.path()).expect("a log");
             let store = store::sqlite::Store::open_read_only(hospital.folder.path()).expect("a store");
-            let options = Options { ordered_over_partitions: false, ..Options::default() };
+            let options = Options { embedded: false, ..Options::default() };
             let mut auditor = Auditor::begin(&log, &store, options).await.expect("readable");
             let mut turns = turns.into_iter().chain((0..PARTITIONS).cycle());
             while hospital.undecided() > 0 {

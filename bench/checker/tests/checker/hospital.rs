@@ -181,8 +181,7 @@ impl Hospital {
 
     /// The verdict when nothing is known of an order over partitions.
     pub(crate) async fn check_unordered(&self) -> Report {
-        check_with(self.folder.path(), Options { idle: true, ordered_over_partitions: false, ..Options::default() })
-            .await
+        check_with(self.folder.path(), Options { idle: true, embedded: false, ..Options::default() }).await
     }
 }
 
