@@ -20,6 +20,11 @@ use crate::same_log::has_taken;
 /// Decisions that are published again at once.
 const REPUBLISH_ROWS: usize = 2_000;
 
+/// Sessions that the ledger restores at once, and the bookings in them after which it gets no more: they all wait for the last
+/// one, and together they are asked for again if one of them takes too long.
+const RESTORE_SESSIONS: usize = 32;
+const RESTORE_BOOKINGS: usize = 4_096;
+
 /// Rebuilds from the store what the operators keep in memory.
 pub(crate) struct Takeover {
     pub log: Arc<dyn IntentLog>,
@@ -122,9 +127,10 @@ impl Takeover {
             let partition = partition_of(&snapshot.session.doctor_id, self.log_partitions);
             Some((*fences.get(&partition)?, snapshot))
         });
-        let snapshots: Vec<_> = fenced.collect();
         if !planted::is(Bug::LedgerNotRestored) {
-            self.retry.until_final("ledger restore", || self.ledger.restore(snapshots.clone())).await?;
+            for some in batches(fenced, bookings_of) {
+                self.retry.until_final("ledger restore", || self.ledger.restore(some.clone())).await?;
+            }
         }
         self.lend_neighbours(&partitions, &days, since).await
     }
@@ -176,7 +182,9 @@ impl Takeover {
             "the ledger is told of sessions of other nodes, too"
         );
         for (sessions, doubt) in [(lost, Doubt::Behind), (unknown, Doubt::Ignorant)] {
-            self.retry.until_final("ledger lend", || self.ledger.lend(sessions.clone(), doubt)).await?;
+            for some in batches(sessions, bookings_of) {
+                self.retry.until_final("ledger lend", || self.ledger.lend(some.clone(), doubt)).await?;
+            }
         }
         self.neighbours.believe(&partitions);
         Ok(())
@@ -199,7 +207,45 @@ impl Takeover {
     }
 }
 
+/// What the ledger is given at once, of sessions with so many bookings each.
+fn batches<T>(sessions: impl IntoIterator<Item = T>, bookings_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut batches: Vec<Vec<T>> = Vec::new();
+    let mut bookings = 0;
+    for session in sessions {
+        let more = bookings_of(&session);
+        bookings += more;
+        match batches.last_mut() {
+            Some(batch) if batch.len() < RESTORE_SESSIONS && bookings <= RESTORE_BOOKINGS => batch.push(session),
+            _ => {
+                bookings = more;
+                batches.push(vec![session]);
+            }
+        }
+    }
+    batches
+}
+
+/// How many bookings of a session the ledger has to take.
+fn bookings_of((_, snapshot): &(Fence, Snapshot)) -> usize {
+    snapshot.holdings.len()
+}
+
 /// What is decided together.
 fn day_of(session: &Session) -> (DepartmentId, Date) {
     (session.department.clone(), session.day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_before_it_takes_the_ledger_too_long() {
+        let sizes = |sessions: Vec<usize>| -> Vec<usize> {
+            batches(sessions, |bookings| *bookings).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(vec![]), [0; 0]);
+        assert_eq!(sizes(vec![0; RESTORE_SESSIONS + 1]), [RESTORE_SESSIONS, 1]);
+        assert_eq!(sizes(vec![RESTORE_BOOKINGS - 1, 1, 1, 9 * RESTORE_BOOKINGS, 0]), [2, 1, 1, 1]);
+    }
 }
