@@ -14,6 +14,7 @@ use prometheus::process_collector::ProcessCollector;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::auditor::watching::Watching;
 use crate::config::{Config, Profile};
 use crate::edges::Edges;
 use crate::{audit, demo, jwks, keys, personal};
@@ -86,6 +87,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         None
     };
     let state = pipeline.as_ref().map(Pipeline::state);
+    let watching = Watching::configured(&config)?;
     let ports = orderly_ingress::Ports {
         log: Arc::clone(&edges.log),
         store: Arc::clone(&edges.store),
@@ -95,6 +97,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         pipeline: state.clone(),
         breakers: edges.breakers.clone(),
         peers: edges.peers.clone(),
+        auditor: watching.as_ref().map(Watching::told),
         clock: Arc::clone(&clock) as _,
     };
     let mut options = orderly_ingress::Options { operations_only: !roles.ingress, ..config.ingress_options(demo)? };
@@ -126,6 +129,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let forgetting = tokio::spawn(run_if_any(forgetting, stopped.clone()));
     // They end with the process: there is nothing to be finished.
     let _provider = provider.map(|provider| tokio::spawn(provider.follow()));
+    let _watching = watching.map(|watching| tokio::spawn(watching.go_on()));
     let _keys = tokio::spawn(personal::follow(config.clone(), sealing));
     let mut serving = tokio::spawn(server.run(until_set(stopped)));
 

@@ -2,6 +2,7 @@
 //! the edges only as traits.
 
 pub mod audit;
+pub mod auditor;
 pub mod auth;
 pub mod challenge;
 pub mod metrics;

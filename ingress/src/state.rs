@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::arrivals::Arrivals;
 use crate::audit::Trail;
+use crate::auditor::Auditor;
 use crate::auth::Verifier;
 use crate::catalogue::Catalogue;
 use crate::challenge::Challenge;
@@ -49,6 +50,8 @@ pub struct Ports {
     pub breakers: Breakers,
     /// The other ingress nodes, where there may be some.
     pub peers: Option<Arc<dyn Peers>>,
+    /// What an auditor beside this system tells, where one is asked.
+    pub auditor: Option<watch::Receiver<Auditor>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

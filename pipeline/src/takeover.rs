@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::civil::Date;
 use orderly_domain::envelope::{day_number, day_of_number};
@@ -51,6 +52,7 @@ impl Takeover {
         partitions: &[Partition],
         held: &mut HashMap<Partition, Fence>,
     ) -> port::Result<(Vec<Claim>, Vec<(Position, Timestamp)>)> {
+        let mut took = Took::from_now();
         // The fence is what makes a snapshot final: after it nothing else of these partitions is committed.
         let too_early = if planted::is(Bug::RestoredInFlight) {
             Some(self.retry.until_final("store", || self.store.snapshots(partitions, Date::MIN)).await?)
@@ -61,21 +63,32 @@ impl Takeover {
         held.extend(claims.iter().map(|claim| (claim.partition, claim.fence)));
         let held = &*held;
         self.retry.until_final("ledger", || self.ledger.hold(held)).await?;
+        let claimed_ms = took.lap_ms();
         let mut decided = Vec::new();
         for claim in &claims {
             self.restore_tickets(claim).await?;
             self.marks.start(claim.partition, claim.fence, claim.published_offset);
             decided.extend(self.last_decided(claim).await?);
         }
+        let tickets_ms = took.lap_ms();
         // Records that are still in the log were written after those that are decided, however long ago that was.
         if let Some(oldest) = decided.iter().map(|(_, logged_at)| *logged_at).min() {
             self.restore_inventory(&claims, oldest, too_early).await?;
         }
+        let ledger_ms = took.lap_ms();
         // Whoever is told of a release can book elsewhere: the ledger knows by now that it is committed.
         for claim in &claims {
             self.publish_again(claim).await?;
         }
-        tracing::info!(partitions = claims.len(), "took partitions over");
+        let published_ms = took.lap_ms();
+        tracing::info!(
+            partitions = claims.len(),
+            claimed_ms,
+            tickets_ms,
+            ledger_ms,
+            published_ms,
+            "took partitions over"
+        );
         Ok((claims, decided))
     }
 
@@ -204,6 +217,21 @@ impl Takeover {
         }
         self.marks.advance(claim.partition, from);
         Ok(())
+    }
+}
+
+/// How long the steps take.
+struct Took(Instant);
+
+impl Took {
+    fn from_now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The milliseconds of the step that ends now.
+    fn lap_ms(&mut self) -> u64 {
+        let began = std::mem::replace(&mut self.0, Instant::now());
+        u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

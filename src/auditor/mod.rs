@@ -3,6 +3,7 @@
 mod freezing;
 mod listener;
 mod metrics;
+pub(crate) mod watching;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -5,7 +5,7 @@ pub(crate) mod export;
 pub(crate) mod policy;
 pub(crate) mod sessions;
 pub(crate) mod suspects;
-mod tls;
+pub(crate) mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Client {
         }
         // Not through a proxy: those of the environment are meant for the Internet, not for the hospital's own servers.
         let http = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).no_proxy();
-        let http = tls::trusting(http, &tls)?;
+        let http = tls::trusting(http, &tls, tls::BY_OPTIONS)?;
         Ok(Self { http: http.build().context("the HTTP client cannot be made")?, url, token })
     }
 

@@ -79,6 +79,9 @@ pub(crate) struct Config {
     /// The audit trail: who did what. In the embedded profile a file in the data folder, else in PostgreSQL.
     #[config(nested)]
     pub audit: Audit,
+    /// An auditor beside this system (`orderly audit-run`), for ops to see on their page what it finds.
+    #[config(nested)]
+    pub auditor: Auditor,
     /// What the process tells about itself.
     #[config(nested)]
     pub telemetry: Telemetry,
@@ -542,6 +545,15 @@ pub(crate) struct Audit {
     /// The largest size of the embedded trail's file, in bytes, beyond which it cannot be written. Without it, the disk's.
     #[config(env = "ORDERLY_AUDIT__SIZE_MAX_BYTES")]
     pub size_max_bytes: Option<u64>,
+}
+
+/// An auditor beside this system (`orderly audit-run`), for ops to see on their page what it finds.
+#[derive(Clone, Debug, confique::Config, Serialize)]
+pub(crate) struct Auditor {
+    /// Where it listens, such as http://127.0.0.1:8083; https:// with the certificates of servers_tls where it asks who comes.
+    /// Without it, none is asked.
+    #[config(env = "ORDERLY_AUDITOR__URL")]
+    pub url: Option<String>,
 }
 
 /// What the process tells about itself.

@@ -85,12 +85,14 @@ impl Config {
             return Ok(());
         }
         let postgres = |url: &str| url.contains("sslmode=require");
+        let auditor = self.auditor.url.as_deref();
         let servers = [
             ("kafka.tls", self.kafka.tls, "set it to true"),
             ("redis.urls", self.redis.urls().iter().all(|url| url.starts_with("rediss://")), "begin with rediss://"),
             ("postgres.url", postgres(&self.postgres.url), "end with ?sslmode=require"),
             ("postgres.read_url", self.postgres.read_url.as_deref().is_none_or(postgres), "end with ?sslmode=require"),
             ("clickhouse.url", self.clickhouse.url.starts_with("https://"), "begin with https://"),
+            ("auditor.url", auditor.is_none_or(|url| url.starts_with("https://")), "begin with https://"),
         ];
         for (key, speaks_tls, advice) in servers {
             ensure!(speaks_tls, "servers_tls is set, and `{key}` would be spoken to in clear; {advice}");

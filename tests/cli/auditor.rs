@@ -1,6 +1,7 @@
 //! The auditor beside a running system.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -128,6 +129,44 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
     assert!(auditor.terminate().success());
 }
 
+/// Ops see on their page what an auditor finds that is named in the configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn ops_are_told_what_it_finds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let config = format!("[auditor]\nurl = \"http://{address}\"\n");
+    std::fs::write(folder.path().join("orderly.toml"), config).expect("written");
+    let server = Server::start_with(folder.path(), &["--config", "orderly.toml"]);
+    let http = reqwest::Client::new();
+    let ops = output(orderly(folder.path()).args(["token", "--sub", "amy", "--role", "ops"]));
+    let told = async |is_it: &dyn Fn(&Value) -> bool| loop {
+        let asked = http.get(format!("{}/v1/pipeline", server.url())).bearer_auth(ops.trim_end());
+        let state: Value = asked.send().await.expect("an answer").json().await.expect("JSON");
+        if is_it(&state["auditor"]) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    told(&|auditor| auditor["cause"].is_string() && auditor["report"].is_null() && auditor["heard_at"].is_null()).await;
+
+    let [session, _] = &open_sessions(&http, &server).await;
+    assert_eq!(book(&http, &server, folder.path(), "patient-1", session).await.status(), 200);
+    let mut audit = orderly(folder.path());
+    audit.args(["audit-run", "--data", "data", "--listen", &address.to_string()]);
+    let mut auditor = audit.stdout(Stdio::null()).spawn().expect("it runs");
+    let conserved = |auditor: &Value| {
+        let all = auditor["report"]["invariants"].as_array().into_iter().flatten();
+        all.filter(|one| one["invariant"] == "conserved").map(|one| one["violations"].as_u64()).next().flatten()
+    };
+    told(&|auditor| auditor["cause"].is_null() && conserved(auditor) == Some(0)).await;
+    lose_count(folder.path(), session);
+    told(&|auditor| conserved(auditor) == Some(1) && auditor["report"]["suspects"] == json!([session])).await;
+
+    auditor.kill().expect("it ran");
+    auditor.wait().expect("it ended");
+    told(&|auditor| auditor["cause"].is_string() && conserved(auditor) == Some(1)).await;
+}
+
 /// What people thawed stays so, however often the auditor finds the same again from the log's beginning on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_was_thawed_is_not_frozen_again_after_a_restart() {
@@ -232,6 +271,8 @@ async fn a_sessions_line_is_compared_with_the_published_roots() {
 #[test]
 fn an_auditor_says_what_it_lacks() {
     let folder = tempfile::tempdir().expect("a folder");
+    let told = complaint(orderly(folder.path()).args(["serve", "--demo"]).env("ORDERLY_AUDITOR__URL", "here:1"), 1);
+    assert!(told.contains("auditor.url is here:1; give the auditor's own address"), "{told}");
     let told = complaint(orderly(folder.path()).args(["audit-run", "--data", "nowhere", "--listen", "127.0.0.1:0"]), 1);
     assert!(told.contains("cannot open the intent log in nowhere"), "{told}");
     let told = complaint(orderly(folder.path()).args(["audit-run", "--freeze", "http://127.0.0.1:1"]), 2);

@@ -10,6 +10,7 @@ use orderly_domain::port;
 use orderly_domain::{Fence, Offset, Partition};
 use serde::Serialize;
 
+use crate::auditor::Auditor;
 use crate::breakers;
 use crate::state::Shared;
 
@@ -101,11 +102,13 @@ pub(crate) struct View {
     streams: i64,
     /// Connections that are open here.
     connections: i64,
+    /// What the auditor found that this node asks; `null` when it asks none (`auditor.url`).
+    auditor: Option<Auditor>,
     /// Whether this node hears what is committed; `false` where no requests are taken.
     following: bool,
 }
 
-/// Lag, rates and what is in flight, per partition, and the breakers. It answers also while parts are away.
+/// Lag, rates and what is in flight, per partition, the breakers, and what the auditor found. It answers also while parts are away.
 #[utoipa::path(get, path = "/v1/pipeline", tag = "ops", security(("bearer" = [])),
     responses((status = 200, description = "The state now", body = View)))]
 pub(crate) async fn get(State(state): State<Shared>) -> Json<View> {
@@ -168,6 +171,7 @@ async fn view(state: &Shared) -> View {
         waiters: state.waiters.count(),
         streams: state.streams.count(),
         connections: state.metrics.connections.get(),
+        auditor: state.ports.auditor.as_ref().map(|told| told.borrow().clone()),
         following: state.is_following() && !state.options.operations_only,
     }
 }

@@ -136,6 +136,7 @@ impl Kit {
             pipeline: None,
             breakers: orderly_domain::breaker::Breakers::default(),
             peers: None,
+            auditor: None,
             clock: Arc::clone(&clock) as _,
         };
         let codec = ticket::Codec::new(ticket::Key::new(1, SECRET).unwrap(), vec![]);

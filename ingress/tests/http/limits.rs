@@ -141,6 +141,7 @@ async fn an_address_in_use_is_named() {
         pipeline: None,
         breakers: orderly_domain::breaker::Breakers::default(),
         peers: None,
+        auditor: None,
         clock: std::sync::Arc::clone(&kit.clock) as _,
     };
     let codec = orderly_domain::ticket::Codec::new(orderly_domain::ticket::Key::new(1, SECRET).unwrap(), vec![]);

@@ -1,7 +1,7 @@
 // A demo hospital and a browser for the tests of the pages. ORDERLY names the program, else it is looked for where cargo
 // puts it; CHROMIUM names the browser.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
@@ -19,7 +19,7 @@ function program() {
   return found;
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((done) => server.once("listening", done));
   const { port } = server.address();
@@ -59,6 +59,16 @@ export class Hospital {
     this.server.kill("SIGTERM");
     await this.ended;
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** An auditor beside it, at that port, until it is killed. */
+  audit(port) {
+    return spawn(program(), ["audit-run", "--listen", `127.0.0.1:${port}`, "--data", join(this.folder, "data")], { stdio: "ignore" });
+  }
+
+  /** Somebody counts a number of the session as free that is held. */
+  loseCount(session_id) {
+    execFileSync("sqlite3", ["-cmd", ".timeout 20000", join(this.folder, "data/store.sqlite"), `UPDATE sessions SET booked = booked - 1 WHERE session_id = '${session_id}'`]);
   }
 
   async json(path, init) {

@@ -1,7 +1,10 @@
 // What ops do, in a browser, against the real program.
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { Hospital, browser, page, signIn, sound, until } from "./kit.mjs";
+import { Hospital, browser, freePort, page, signIn, sound, until } from "./kit.mjs";
 
 let hospital, chrome;
 before(async () => {
@@ -274,6 +277,39 @@ describe("ops", () => {
       });
     }
   }
+
+  test("see what the auditor found", async () => {
+    const port = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), "orderly-auditor-"));
+    const config = join(folder, "orderly.toml");
+    writeFileSync(config, `[auditor]\nurl = "http://127.0.0.1:${port}"\n`);
+    const audited = await Hospital.start("--config", config);
+    const ops = await page(chrome, { width: "phone" });
+    let auditor;
+    try {
+      const [one] = await audited.open();
+      assert.equal((await audited.book("ann", one.session_id)).body.status, "booked");
+      await signIn(ops, `${audited.url}/ops`, "ops", "amy");
+      await ops.getByText("The auditor cannot be asked:").waitFor();
+      auditor = audited.audit(port);
+      const conserved = ops.locator('[data-invariant="conserved"]');
+      await conserved.getByRole("cell", { name: "0", exact: true }).waitFor();
+      await until("no alarm", async () => (await ops.getByText("The auditor cannot be asked:").count()) === 0);
+      await sound(ops, "nothing found");
+      audited.loseCount(one.session_id);
+      const alarm = ops.getByRole("alert").filter({ hasText: "The auditor found something wrong" });
+      await alarm.getByText(one.session_id).waitFor();
+      await alarm.getByRole("link", { name: "See what" }).press("Enter");
+      await until("the finding in view", () => ops.getByRole("heading", { name: "What the auditor found" }).evaluate((found) => found === document.activeElement));
+      await conserved.getByRole("cell", { name: "1", exact: true }).waitFor();
+      await sound(ops, "something found");
+    } finally {
+      auditor?.kill("SIGTERM");
+      await ops.context().close();
+      await audited.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
 
   test("who is no ops is not let in", async () => {
     const nobody = await page(chrome);

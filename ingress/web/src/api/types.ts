@@ -102,7 +102,19 @@ export interface Pipeline {
   waiters: number;
   streams: number;
   connections: number;
+  auditor: Auditor | null;
   following: boolean;
+}
+
+export interface Auditor {
+  heard_at: string | null;
+  cause: string | null;
+  report: {
+    up: boolean;
+    in_flight: number;
+    invariants: { invariant: string; unit: string; checked: number; violations: number; rows: string[]; skipped: string | null }[];
+    suspects: string[];
+  } | null;
 }
 
 export interface Latency {

@@ -9,6 +9,7 @@ import { Table } from "../parts/table";
 import { brief, clock, count, decimal, duration, zoneName } from "../text/format";
 import { t } from "../text/language";
 import { doctor, named } from "../text/names";
+import { AuditorAlarm, AuditorCard } from "./auditor";
 import { BREAKER_STATE } from "./breakers";
 import { limitName } from "./limits";
 import { backlog, type Rates } from "./rates";
@@ -41,6 +42,7 @@ export function Rush({ sample, series, freshness }: { sample: Sample | null; ser
       </div>
       {pipeline.unread.map((one) => <p class="note bad" role="alert">{t(`The ${one.part} could not be asked: ${one.cause}`, `无法读取 ${one.part}：${one.cause}`)}</p>)}
       {pipeline.pipeline?.cause && <p class="note bad" role="alert">{t("The pipeline says: ", "处理管道：")}{pipeline.pipeline.cause}</p>}
+      <AuditorAlarm auditor={pipeline.auditor} />
       {open.length > 0 && (
         <p class="note warn" role="alert">
           {t("Breakers that need a look: ", "需要关注的熔断器：")}{open.map((one) => `${one.name} (${BREAKER_STATE[one.state]()})`).join(t(", ", "、"))}{t(". ", "。")}<a href="#/breakers">{t("See them", "查看")}</a>
@@ -110,6 +112,7 @@ export function Rush({ sample, series, freshness }: { sample: Sample | null; ser
           </tbody>
         </Table>
       </section>
+      <AuditorCard auditor={pipeline.auditor} />
       <p class="small soft">{t("What was decided, the backlog and the partitions are the whole system's; all other counts are this node's. Percentiles lie between the bounds of a histogram, so they are near, not exact.", "处理量、积压与分区为全系统数据，其余计数为本节点数据；百分位由直方图估算，非精确值。")}</p>
     </>
   );
