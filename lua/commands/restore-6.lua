@@ -28,6 +28,18 @@ if lent and session then
   local level = ARGV[14] == '2' and known >= tonumber(ARGV[8])
   if level or not same or session.state == 'r' then return {'OK', caller, call_number, {session.version}} end
 end
+
+-- The bookings that follow, and by ticket what its record is to be.
+local bookings, records, at = {}, {}, 17
+for index = 1, tonumber(ARGV[16]) do
+  local held = {
+    ticket = ARGV[at], patient = ARGV[at + 1], number = tonumber(ARGV[at + 2]), booked_at = ARGV[at + 3],
+    active = ARGV[at + 4] == '1', scope = scope, session = id,
+  }
+  bookings[index], records[held.ticket] = held, ticket_text(held)
+  at = at + 5
+end
+
 local version = tonumber(ARGV[6])
 if same and session.fence == fence then version = math.max(version, session.version + 1) end
 if ARGV[14] ~= '0' then
@@ -36,25 +48,23 @@ if ARGV[14] ~= '0' then
   session.capacity, session.taken, session.top = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
   session.release_at, session.ends_at, session.state = ARGV[12], ARGV[13], 'r'
   write_session(session)
-  forget_bookings(id)
+  forget_bookings(id, records)
 elseif not same or session.fence ~= fence or session.state ~= 'r' then
   return {'LOST', caller, call_number, 1}
 else
   mark_call(caller, call_number)
 end
 
-local at = 17
-for _ = 1, tonumber(ARGV[16]) do
-  local ticket, patient, active = ARGV[at], ARGV[at + 1], ARGV[at + 4] == '1'
-  local held = {
-    active = active, number = tonumber(ARGV[at + 2]), booked_at = ARGV[at + 3], scope = scope, session = id,
-    patient = patient,
-  }
-  write_ticket(ticket, held)
-  redis.call('ZADD', KEYS[4], 0, member(id, ticket))
-  if active then enter(held) end
-  at = at + 5
+-- After an owner that died most are what they were: only what is not is written.
+local names, texts = {}, {}
+for _, held in ipairs(bookings) do
+  local text = records[held.ticket]
+  if text then
+    names[#names + 1], texts[#texts + 1] = held.ticket, text
+    if held.active then enter(held) end
+  end
 end
+write_bookings(id, names, texts)
 while ARGV[at] do
   redis.call('ZADD', KEYS[5], 0, member(id, struct.pack('>I4', tonumber(ARGV[at]))))
   at = at + 1

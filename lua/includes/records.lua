@@ -48,10 +48,13 @@ local function read_ticket(ticket)
   return text and parse_ticket(text) or nil
 end
 
+local function ticket_text(held)
+  return string.format('%s %.0f %s %s ', held.active and '1' or '0', held.number, held.booked_at, held.scope)
+    .. held.session .. '\n' .. held.patient .. (held.releaser and '\n' .. held.releaser or '')
+end
+
 local function write_ticket(ticket, held)
-  redis.call('HSET', KEYS[2], ticket, string.format('%s %.0f %s %s ', held.active and '1' or '0', held.number,
-    held.booked_at, held.scope) .. held.session .. '\n' .. held.patient
-    .. (held.releaser and '\n' .. held.releaser or ''))
+  redis.call('HSET', KEYS[2], ticket, ticket_text(held))
 end
 
 -- The member of a zset that belongs to a session; no id has a control character.
@@ -114,21 +117,50 @@ local function holds(caller, holder)
   return all > 0 and all > tonumber(redis.call('HGET', KEYS[3], released_by(caller, holder)) or 0)
 end
 
--- Forgets a session's bookings, and all who hold numbers in it. Its record is the caller's affair.
-local function forget_bookings(session_id)
+-- How many members of a key are asked for, or written, at once.
+local MANY = 1000
+
+-- Forgets a session's bookings, and all who hold numbers in it, but for tickets whose record is the one in `same` already: these
+-- stay as they are, and are taken out of it. The session's record is the caller's affair.
+local function forget_bookings(session_id, same)
+  same = same or {}
   local from, to = bounds(session_id)
+  local after = from
   repeat
-    local found = redis.call('ZRANGEBYLEX', KEYS[4], from, to, 'LIMIT', 0, 1000)
-    for _, booking in ipairs(found) do
-      local ticket = string.sub(booking, #session_id + 2)
-      local held = read_ticket(ticket)
-      if held and held.session == session_id then
-        if held.active then leave(held) end
-        settle(held)
-        redis.call('HDEL', KEYS[2], ticket)
+    local found = redis.call('ZRANGEBYLEX', KEYS[4], after, to, 'LIMIT', 0, MANY)
+    local tickets, gone, forgotten = {}, {}, {}
+    for index, booking in ipairs(found) do tickets[index] = string.sub(booking, #session_id + 2) end
+    local texts = #found > 0 and redis.call('HMGET', KEYS[2], unpack(tickets)) or {}
+    for index, text in ipairs(texts) do
+      local ticket = tickets[index]
+      if text and same[ticket] == text then
+        same[ticket] = nil
+      else
+        local held = text and parse_ticket(text)
+        if held and held.session == session_id then
+          if held.active then leave(held) end
+          settle(held)
+          forgotten[#forgotten + 1] = ticket
+        end
+        gone[#gone + 1] = found[index]
       end
     end
-    if #found > 0 then redis.call('ZREM', KEYS[4], unpack(found)) end
-  until #found < 1000
+    if #forgotten > 0 then redis.call('HDEL', KEYS[2], unpack(forgotten)) end
+    if #gone > 0 then redis.call('ZREM', KEYS[4], unpack(gone)) end
+    if #found > 0 then after = '(' .. found[#found] end
+  until #found < MANY
   redis.call('ZREMRANGEBYLEX', KEYS[5], from, to)
+end
+
+-- Writes tickets, by name and record, as bookings of a session.
+local function write_bookings(session_id, names, texts)
+  for first = 1, #names, MANY do
+    local tickets, bookings = {}, {}
+    for index = first, math.min(first + MANY - 1, #names) do
+      tickets[#tickets + 1], tickets[#tickets + 2] = names[index], texts[index]
+      bookings[#bookings + 1], bookings[#bookings + 2] = 0, member(session_id, names[index])
+    end
+    redis.call('HSET', KEYS[2], unpack(tickets))
+    redis.call('ZADD', KEYS[4], unpack(bookings))
+  end
 end

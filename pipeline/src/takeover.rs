@@ -1,6 +1,7 @@
 //! Taking partitions over: everything that a start, a restart and a moved partition have in common.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,7 +53,7 @@ impl Takeover {
         partitions: &[Partition],
         held: &mut HashMap<Partition, Fence>,
     ) -> port::Result<(Vec<Claim>, Vec<(Position, Timestamp)>)> {
-        let mut took = Took::from_now();
+        let mut steps = Steps::from_now();
         // The fence is what makes a snapshot final: after it nothing else of these partitions is committed.
         let too_early = if planted::is(Bug::RestoredInFlight) {
             Some(self.retry.until_final("store", || self.store.snapshots(partitions, Date::MIN)).await?)
@@ -63,32 +64,24 @@ impl Takeover {
         held.extend(claims.iter().map(|claim| (claim.partition, claim.fence)));
         let held = &*held;
         self.retry.until_final("ledger", || self.ledger.hold(held)).await?;
-        let claimed_ms = took.lap_ms();
+        steps.end("claim");
         let mut decided = Vec::new();
         for claim in &claims {
             self.restore_tickets(claim).await?;
             self.marks.start(claim.partition, claim.fence, claim.published_offset);
             decided.extend(self.last_decided(claim).await?);
         }
-        let tickets_ms = took.lap_ms();
+        steps.end("tickets");
         // Records that are still in the log were written after those that are decided, however long ago that was.
         if let Some(oldest) = decided.iter().map(|(_, logged_at)| *logged_at).min() {
-            self.restore_inventory(&claims, oldest, too_early).await?;
+            self.restore_inventory(&claims, oldest, too_early, &mut steps).await?;
         }
-        let ledger_ms = took.lap_ms();
         // Whoever is told of a release can book elsewhere: the ledger knows by now that it is committed.
         for claim in &claims {
             self.publish_again(claim).await?;
         }
-        let published_ms = took.lap_ms();
-        tracing::info!(
-            partitions = claims.len(),
-            claimed_ms,
-            tickets_ms,
-            ledger_ms,
-            published_ms,
-            "took partitions over"
-        );
+        steps.end("publish");
+        tracing::info!(partitions = claims.len(), steps = steps.told, "took partitions over");
         Ok((claims, decided))
     }
 
@@ -124,6 +117,7 @@ impl Takeover {
         claims: &[Claim],
         oldest: Timestamp,
         too_early: Option<Vec<Snapshot>>,
+        steps: &mut Steps,
     ) -> port::Result<()> {
         let today = oldest.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
         let past_days = i32::try_from(PAST_AFTER_DAYS).expect("a few days") + 1;
@@ -133,6 +127,7 @@ impl Takeover {
             Some(snapshots) => snapshots,
             None => self.retry.until_final("store", || self.store.snapshots(&partitions, since)).await?,
         };
+        steps.end("snapshots");
         self.memory.restore(&snapshots);
         let days: HashSet<_> = snapshots.iter().map(|snapshot| day_of(&snapshot.session)).collect();
         let fences: HashMap<_, _> = claims.iter().map(|claim| (claim.partition, claim.fence)).collect();
@@ -145,7 +140,10 @@ impl Takeover {
                 self.retry.until_final("ledger restore", || self.ledger.restore(some.clone())).await?;
             }
         }
-        self.lend_neighbours(&partitions, &days, since).await
+        steps.end("restore");
+        self.lend_neighbours(&partitions, &days, since).await?;
+        steps.end("lend");
+        Ok(())
     }
 
     /// Patients of a department's day may hold appointments in sessions of other partitions. When the ledger has lost those,
@@ -220,18 +218,23 @@ impl Takeover {
     }
 }
 
-/// How long the steps take.
-struct Took(Instant);
+/// How long each step of a takeover took.
+struct Steps {
+    last: Instant,
+    told: String,
+}
 
-impl Took {
+impl Steps {
     fn from_now() -> Self {
-        Self(Instant::now())
+        Self { last: Instant::now(), told: String::new() }
     }
 
-    /// The milliseconds of the step that ends now.
-    fn lap_ms(&mut self) -> u64 {
-        let began = std::mem::replace(&mut self.0, Instant::now());
-        u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// This step ends now.
+    fn end(&mut self, step: &str) {
+        let began = std::mem::replace(&mut self.last, Instant::now());
+        let separator = if self.told.is_empty() { "" } else { ", " };
+        // Writing to a string does not fail.
+        let _ = write!(self.told, "{separator}{step} {} ms", began.elapsed().as_millis());
     }
 }
 
