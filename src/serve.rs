@@ -70,6 +70,7 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         }
         None => None,
     };
+    let watching = Watching::configured(&config)?;
     let codec = keys::ticket_codec(&config)?;
     let sealing = personal::open(&config, demo, &*edges.store).await?;
     let pseudonyms = personal::pseudonyms(&config)?;
@@ -87,7 +88,6 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         None
     };
     let state = pipeline.as_ref().map(Pipeline::state);
-    let watching = Watching::configured(&config)?;
     let ports = orderly_ingress::Ports {
         log: Arc::clone(&edges.log),
         store: Arc::clone(&edges.store),

@@ -20,7 +20,7 @@ pub struct Auditor {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = AuditorReport)]
 pub struct Report {
-    /// Whether it could read log and store the last time.
+    /// Whether it could read log and store the last time; `false` also until it has read them once.
     pub up: bool,
     /// Records of the log that were not decided then.
     pub in_flight: u64,
@@ -28,6 +28,9 @@ pub struct Report {
     pub invariants: Vec<Invariant>,
     /// Sessions in which something is wrong: the first 100.
     pub suspects: Vec<String>,
+    /// How many there are.
+    #[serde(default)]
+    pub suspects_total: usize,
 }
 
 /// Something that must be true.

@@ -29,14 +29,15 @@ if lent and session then
   if level or not same or session.state == 'r' then return {'OK', caller, call_number, {session.version}} end
 end
 
--- The bookings that follow, and by ticket what its record is to be.
-local bookings, records, at = {}, {}, 17
+-- The bookings that follow, in order and by ticket.
+local bookings, wanted, at = {}, {}, 17
 for index = 1, tonumber(ARGV[16]) do
   local held = {
     ticket = ARGV[at], patient = ARGV[at + 1], number = tonumber(ARGV[at + 2]), booked_at = ARGV[at + 3],
     active = ARGV[at + 4] == '1', scope = scope, session = id,
   }
-  bookings[index], records[held.ticket] = held, ticket_text(held)
+  held.text = ticket_text(held)
+  bookings[index], wanted[held.ticket] = held, held
   at = at + 5
 end
 
@@ -48,7 +49,7 @@ if ARGV[14] ~= '0' then
   session.capacity, session.taken, session.top = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
   session.release_at, session.ends_at, session.state = ARGV[12], ARGV[13], 'r'
   write_session(session)
-  forget_bookings(id, records)
+  forget_bookings(id, wanted)
 elseif not same or session.fence ~= fence or session.state ~= 'r' then
   return {'LOST', caller, call_number, 1}
 else
@@ -58,9 +59,8 @@ end
 -- After an owner that died most are what they were: only what is not is written.
 local names, texts = {}, {}
 for _, held in ipairs(bookings) do
-  local text = records[held.ticket]
-  if text then
-    names[#names + 1], texts[#texts + 1] = held.ticket, text
+  if not held.kept then
+    names[#names + 1], texts[#texts + 1] = held.ticket, held.text
     if held.active then enter(held) end
   end
 end

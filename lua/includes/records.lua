@@ -120,32 +120,51 @@ end
 -- How many members of a key are asked for, or written, at once.
 local MANY = 1000
 
--- Forgets a session's bookings, and all who hold numbers in it, but for tickets whose record is the one in `same` already: these
--- stay as they are, and are taken out of it. The session's record is the caller's affair.
-local function forget_bookings(session_id, same)
-  same = same or {}
+-- Of a session's bookings, those that are as they are to be: tickets whose record is the one in `wanted`, and whose patient is
+-- known to hold something, if they hold a number. They are marked there.
+local function mark_kept(tickets, texts, wanted)
+  local asked, of = {}, {}
+  for index, text in ipairs(texts) do
+    local held = wanted[tickets[index]]
+    if held and held.text == text then
+      local holder = held.active and patient_in_scope(held.scope, held.session, held.patient)
+      if holder then
+        asked[#asked + 1], of[#of + 1] = holder, held
+      else
+        held.kept = true
+      end
+    end
+  end
+  if #asked == 0 then return end
+  for index, count in ipairs(redis.call('HMGET', KEYS[3], unpack(asked))) do of[index].kept = count ~= false end
+end
+
+-- Forgets a session's bookings, and all who hold numbers in it, but for those that are kept: `wanted` has by ticket what there is
+-- to be, with its record as `text`, and is told which of it is there by `kept`. The session's record is the caller's affair.
+local function forget_bookings(session_id, wanted)
+  wanted = wanted or {}
   local from, to = bounds(session_id)
   local after = from
   repeat
     local found = redis.call('ZRANGEBYLEX', KEYS[4], after, to, 'LIMIT', 0, MANY)
-    local tickets, gone, forgotten = {}, {}, {}
+    local tickets, gone, forgotten, names = {}, {}, {}, {}
     for index, booking in ipairs(found) do tickets[index] = string.sub(booking, #session_id + 2) end
     local texts = #found > 0 and redis.call('HMGET', KEYS[2], unpack(tickets)) or {}
+    mark_kept(tickets, texts, wanted)
+    -- All are read before the first is changed: Redis takes nothing back when a record cannot be.
     for index, text in ipairs(texts) do
       local ticket = tickets[index]
-      if text and same[ticket] == text then
-        same[ticket] = nil
-      else
-        local held = text and parse_ticket(text)
-        if held and held.session == session_id then
-          if held.active then leave(held) end
-          settle(held)
-          forgotten[#forgotten + 1] = ticket
-        end
+      if not (wanted[ticket] and wanted[ticket].kept) then
         gone[#gone + 1] = found[index]
+        local held = text and parse_ticket(text)
+        if held and held.session == session_id then forgotten[#forgotten + 1], names[#names + 1] = held, ticket end
       end
     end
-    if #forgotten > 0 then redis.call('HDEL', KEYS[2], unpack(forgotten)) end
+    for _, held in ipairs(forgotten) do
+      if held.active then leave(held) end
+      settle(held)
+    end
+    if #names > 0 then redis.call('HDEL', KEYS[2], unpack(names)) end
     if #gone > 0 then redis.call('ZREM', KEYS[4], unpack(gone)) end
     if #found > 0 then after = '(' .. found[#found] end
   until #found < MANY

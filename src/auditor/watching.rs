@@ -31,6 +31,7 @@ const BY_KEYS: [&str; 3] = ["servers_tls.roots_file", "servers_tls.certificate_f
 /// Where the auditor is, and what was heard of it.
 pub(crate) struct Watching {
     http: reqwest::Client,
+    files: ServerTls,
     url: Url,
     told: watch::Sender<Auditor>,
 }
@@ -52,9 +53,8 @@ impl Watching {
             certificate_file: files.certificate_file.clone(),
             key_file: files.key_file.clone(),
         };
-        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
-        let http = tls::trusting(http, &files, BY_KEYS)?.build().context("the HTTP client cannot be made")?;
-        Ok(Some(Self { http, url: report, told: watch::Sender::new(Auditor::default()) }))
+        let (http, told) = (client(&files)?, watch::Sender::new(Auditor::default()));
+        Ok(Some(Self { http, files, url: report, told }))
     }
 
     /// What is heard of it.
@@ -72,24 +72,64 @@ impl Watching {
         serde_json::from_slice(&document).context("the answer is no report of an auditor")
     }
 
-    /// Asks again and again. What was heard last stays, with the moment at which it was.
-    pub(crate) async fn go_on(self) {
+    /// Asks again and again. What was heard last stays until there is something newer.
+    pub(crate) async fn go_on(mut self) {
         loop {
-            let asked = self.ask().await;
-            self.told.send_modify(|told| match asked {
-                Ok(mut report) => {
-                    report.invariants.iter_mut().for_each(|one| one.rows.truncate(ROWS_MAX));
-                    report.suspects.truncate(SUSPECTS_MAX);
-                    *told = Auditor { heard_at: Some(System.now()), cause: None, report: Some(report) };
-                }
+            match self.ask().await {
+                Ok(report) => self.told.send_modify(|told| hear(told, report)),
                 Err(error) => {
-                    if told.cause.is_none() {
-                        tracing::warn!(url = %self.url, "the auditor cannot be asked: {error:#}");
+                    let cause = format!("{error:#}");
+                    if self.told.borrow().cause.is_none() {
+                        tracing::warn!(url = %self.url, cause, "the auditor cannot be asked");
                     }
-                    told.cause = Some(format!("{error:#}"));
+                    self.told.send_modify(|told| told.cause = Some(cause));
+                    // The certificates may have been replaced.
+                    if let Ok(http) = client(&self.files) {
+                        self.http = http;
+                    }
                 }
-            });
+            }
             tokio::time::sleep(ASK_EVERY).await;
         }
+    }
+}
+
+fn client(files: &ServerTls) -> anyhow::Result<reqwest::Client> {
+    let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
+    tls::trusting(http, files, BY_KEYS)?.build().context("the HTTP client cannot be made")
+}
+
+/// An auditor that has just begun has looked at nothing: what one found before it still holds.
+fn hear(told: &mut Auditor, mut report: Report) {
+    (told.heard_at, told.cause) = (Some(System.now()), None);
+    report.suspects_total = report.suspects.len();
+    report.suspects.truncate(SUSPECTS_MAX);
+    report.invariants.iter_mut().for_each(|one| one.rows.truncate(ROWS_MAX));
+    match &mut told.report {
+        Some(before) if !report.up && report.invariants.is_empty() => before.up = false,
+        before => *before = Some(report),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orderly_ingress::auditor::Invariant;
+
+    use super::*;
+
+    #[test]
+    fn what_was_found_stays_while_another_auditor_begins() {
+        let found = || Invariant { invariant: "conserved".into(), violations: 1, ..Invariant::default() };
+        let suspects = (0..SUSPECTS_MAX + 1).map(|number| format!("session-{number}")).collect();
+        let report = Report { up: true, invariants: vec![found()], suspects, ..Report::default() };
+        let mut told = Auditor { cause: Some("away".into()), ..Auditor::default() };
+        hear(&mut told, report);
+        assert_eq!((told.cause.as_ref(), told.heard_at.is_some()), (None, true));
+        hear(&mut told, Report::default());
+        let kept = told.report.as_ref().expect("one was heard");
+        assert_eq!((kept.up, &kept.invariants), (false, &vec![found()]));
+        assert_eq!((kept.suspects.len(), kept.suspects_total), (SUSPECTS_MAX, SUSPECTS_MAX + 1));
+        hear(&mut told, Report { up: true, invariants: vec![Invariant::default()], ..Report::default() });
+        assert_eq!(told.report.expect("one was heard").invariants, [Invariant::default()]);
     }
 }

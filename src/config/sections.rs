@@ -168,7 +168,8 @@ pub(crate) struct ClickHouse {
     pub retention_days: Option<u32>,
 }
 
-/// TLS to the servers. The files are read anew for each connection, but for Kafka's, which are read when a process starts.
+/// TLS to the servers. The files are read anew for each connection, but for Kafka's, which are read when a process starts, and
+/// the auditor's, when it could not be asked.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct ServersTls {
     /// The file with the roots of the servers' certificates (PEM). Without it, the system's.
@@ -550,8 +551,8 @@ pub(crate) struct Audit {
 /// An auditor beside this system (`orderly audit-run`), for ops to see on their page what it finds.
 #[derive(Clone, Debug, confique::Config, Serialize)]
 pub(crate) struct Auditor {
-    /// Where it listens, such as http://127.0.0.1:8083; https:// with the certificates of servers_tls where it asks who comes.
-    /// Without it, none is asked.
+    /// Where it listens, such as http://127.0.0.1:8083. An auditor that asks who comes (ops.client_roots_file) is spoken to by
+    /// https://, and shown the certificate of servers_tls. Without it, none is asked.
     #[config(env = "ORDERLY_AUDITOR__URL")]
     pub url: Option<String>,
 }

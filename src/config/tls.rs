@@ -1,5 +1,7 @@
 //! Certificates: the listener's, and those for the connections to servers.
 
+use std::net::IpAddr;
+
 use anyhow::{Context as _, anyhow, ensure};
 use orderly_sinks::tls::{ClientTls, Identity};
 
@@ -92,7 +94,11 @@ impl Config {
             ("postgres.url", postgres(&self.postgres.url), "end with ?sslmode=require"),
             ("postgres.read_url", self.postgres.read_url.as_deref().is_none_or(postgres), "end with ?sslmode=require"),
             ("clickhouse.url", self.clickhouse.url.starts_with("https://"), "begin with https://"),
-            ("auditor.url", auditor.is_none_or(|url| url.starts_with("https://")), "begin with https://"),
+            (
+                "auditor.url",
+                auditor.is_none_or(|url| url.starts_with("https://") || is_here(url)),
+                "begin with https://",
+            ),
         ];
         for (key, speaks_tls, advice) in servers {
             ensure!(speaks_tls, "servers_tls is set, and `{key}` would be spoken to in clear; {advice}");
@@ -115,4 +121,12 @@ impl ServersTls {
         let identity = files.map(|(certificate, key)| Identity { certificate, key });
         ClientTls { roots: self.roots_file.clone(), identity }
     }
+}
+
+/// Whether an address is on this machine, so that nobody else hears what is said.
+fn is_here(url: &str) -> bool {
+    let Ok(url) = url.parse::<reqwest::Url>() else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

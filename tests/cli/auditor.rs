@@ -153,7 +153,8 @@ async fn ops_are_told_what_it_finds() {
     assert_eq!(book(&http, &server, folder.path(), "patient-1", session).await.status(), 200);
     let mut audit = orderly(folder.path());
     audit.args(["audit-run", "--data", "data", "--listen", &address.to_string()]);
-    let mut auditor = audit.stdout(Stdio::null()).spawn().expect("it runs");
+    let audit = tokio::process::Command::from(audit).stdout(Stdio::null()).kill_on_drop(true).spawn();
+    let mut auditor = audit.expect("it runs");
     let conserved = |auditor: &Value| {
         let all = auditor["report"]["invariants"].as_array().into_iter().flatten();
         all.filter(|one| one["invariant"] == "conserved").map(|one| one["violations"].as_u64()).next().flatten()
@@ -162,8 +163,7 @@ async fn ops_are_told_what_it_finds() {
     lose_count(folder.path(), session);
     told(&|auditor| conserved(auditor) == Some(1) && auditor["report"]["suspects"] == json!([session])).await;
 
-    auditor.kill().expect("it ran");
-    auditor.wait().expect("it ended");
+    auditor.kill().await.expect("it ran");
     told(&|auditor| auditor["cause"].is_string() && conserved(auditor) == Some(1)).await;
 }
 

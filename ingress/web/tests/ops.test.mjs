@@ -291,6 +291,7 @@ describe("ops", () => {
       assert.equal((await audited.book("ann", one.session_id)).body.status, "booked");
       await signIn(ops, `${audited.url}/ops`, "ops", "amy");
       await ops.getByText("The auditor cannot be asked:").waitFor();
+      await sound(ops, "nobody to ask");
       auditor = audited.audit(port);
       const conserved = ops.locator('[data-invariant="conserved"]');
       await conserved.getByRole("cell", { name: "0", exact: true }).waitFor();

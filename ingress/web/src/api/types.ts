@@ -114,6 +114,7 @@ export interface Auditor {
     in_flight: number;
     invariants: { invariant: string; unit: string; checked: number; violations: number; rows: string[]; skipped: string | null }[];
     suspects: string[];
+    suspects_total: number;
   } | null;
 }
 

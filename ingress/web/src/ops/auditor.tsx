@@ -7,13 +7,13 @@ import { t } from "../text/language";
 
 const INVARIANTS: Record<string, () => string> = {
   no_oversell: () => t("No session has more appointments than places, and no number was given twice", "任一号源均未超号，号码无重复"),
-  no_loss: () => t("Every request has a decision", "所有请求均已处理"),
+  no_loss: () => t("No request was passed over without a decision", "没有请求被遗漏"),
   exactly_once: () => t("Each was decided once", "每个请求只处理一次"),
-  one_per_patient: () => t("One appointment per patient, department and day", "每位患者每科每日一个预约"),
+  one_per_patient: () => t("No patient holds more appointments than the rule allows", "患者持有的预约未超出规则"),
   in_order: () => t("In the order of the line; nobody was told “full” while a place was free", "按排队顺序处理；有号时未曾答复“已约满”"),
   atomic_progress: () => t("Nothing was decided beyond the progress", "处理进度与结果一致"),
-  conserved: () => t("What a session counts as booked is what its appointments hold", "号源计数与预约一致"),
-  analytics_agree: () => t("Redis and analytics have what the store has", "Redis 与分析库和主库一致"),
+  conserved: () => t("What a session counts as booked, in Redis too, is what its appointments hold", "号源计数（含 Redis）与预约一致"),
+  analytics_agree: () => t("Analytics have what the store has", "分析库与主库一致"),
   deterministic: () => t("Deciding the log again gives the same", "重新处理日志结果相同"),
 };
 
@@ -40,12 +40,12 @@ export function AuditorAlarm({ auditor }: { auditor: Auditor | null }): preact.J
   const wrong = report ? broken(report) : [];
   return (
     <>
-      {cause !== null && <p class="note warn" role="alert">{t("The auditor cannot be asked: ", "无法连接审计程序：")}{cause}</p>}
-      {cause === null && report && !report.up && <p class="note warn" role="alert">{t("The auditor cannot read log and store.", "审计程序无法读取日志与主库。")}</p>}
+      {cause !== null && <p class="note warn" role="alert">{t("The auditor cannot be asked: ", "无法连接审计程序：")}<span class="breaks" lang="en">{cause}</span></p>}
+      {cause === null && report && !report.up && <p class="note warn" role="alert">{t("The auditor has not read log and store yet, or cannot now. What is below was found before.", "审计程序尚未读取或暂时无法读取日志与主库；下方为此前的结果。")}</p>}
       {report && wrong.length > 0 && (
         <p class="note bad" role="alert">
           {t("The auditor found something wrong", "审计发现异常")}
-          {report.suspects.length > 0 && <>{t(" in ", "，涉及号源 ")}{report.suspects.slice(0, SHOWN).map((id, nth) => <span key={id}>{nth > 0 && t(", ", "、")}<code>{id}</code></span>)}{report.suspects.length > SHOWN && t(` and ${report.suspects.length - SHOWN} more`, ` 等 ${report.suspects.length} 个`)}</>}
+          {report.suspects.length > 0 && <>{t(" in ", "，涉及号源 ")}{report.suspects.slice(0, SHOWN).map((id, nth) => <span key={id}>{nth > 0 && t(", ", "、")}<code>{id}</code></span>)}{report.suspects_total > SHOWN && t(` and ${count(report.suspects_total - SHOWN)} more`, ` 等 ${count(report.suspects_total)} 个`)}</>}
           {t(". ", "。")}<a href="#auditor" onClick={show}>{t("See what", "查看")}</a>
         </p>
       )}
@@ -73,10 +73,10 @@ export function AuditorCard({ auditor }: { auditor: Auditor | null }): preact.JS
             <tbody>
               {report.invariants.map((one) => (
                 <tr key={one.invariant} data-invariant={one.invariant}>
-                  <td>
+                  <td class="breaks">
                     {INVARIANTS[one.invariant]?.() ?? one.invariant}
-                    {one.rows.map((row) => <div key={row} class="small"><code>{row}</code></div>)}
-                    {one.skipped !== null && <div class="small soft">{one.skipped}</div>}
+                    {one.rows.map((row) => <div key={row} class="small breaks" lang="en"><code>{row}</code></div>)}
+                    {one.skipped !== null && <div class="small soft breaks" lang="en">{one.skipped}</div>}
                   </td>
                   <td class="n">{count(one.checked)} {UNITS[one.unit]?.() ?? one.unit}</td>
                   <td class="n">{one.violations > 0 ? <strong class="badge bad">{count(one.violations)}</strong> : "0"}</td>
@@ -84,7 +84,7 @@ export function AuditorCard({ auditor }: { auditor: Auditor | null }): preact.JS
               ))}
             </tbody>
           </Table>
-          {auditor.heard_at !== null && <p class="small soft">{t(`As told at ${clock(auditor.heard_at, zone())}; ${count(report.in_flight)} records were on their way.`, `截至 ${clock(auditor.heard_at, zone())}；处理中记录 ${count(report.in_flight)} 条。`)}</p>}
+          {auditor.heard_at !== null && <p class="small soft">{t(`Asked at ${clock(auditor.heard_at, zone())}; ${count(report.in_flight)} records were on their way.`, `查询时间 ${clock(auditor.heard_at, zone())}；处理中记录 ${count(report.in_flight)} 条。`)}</p>}
         </>
       )}
     </section>

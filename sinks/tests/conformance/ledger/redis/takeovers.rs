@@ -1,7 +1,12 @@
 //! Several processes on one Redis: whoever was overtaken by another can change nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::redis::AsyncCommands as _;
+use ::redis::aio::MultiplexedConnection;
 use orderly_domain::port::ledger::Doubt;
 use orderly_domain::port::store::SessionState;
+use orderly_stack::redis::Options as Server;
 
 use super::*;
 
@@ -368,4 +373,63 @@ fn answers_as_the_rules_do_whatever_was_left_behind() {
             assert_eq!(sorted(owner.ledger.remaining().await.unwrap()), model.remaining());
         });
     });
+}
+
+/// What Redis holds of a department's day, but for the sessions' fences and versions, and the callers' numbers.
+async fn held(connection: &mut MultiplexedConnection) -> BTreeMap<String, BTreeSet<(Vec<u8>, Vec<u8>)>> {
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(connection).await.unwrap();
+    let mut held = BTreeMap::new();
+    for key in keys {
+        let members: Vec<(Vec<u8>, Vec<u8>)> = match key.rsplit(':').next() {
+            Some("tickets" | "holders") => connection.hgetall(&key).await.unwrap(),
+            Some("bookings" | "free") => connection.zrange_withscores(&key, 0, -1).await.unwrap(),
+            _ => continue,
+        };
+        held.insert(key, members.into_iter().collect());
+    }
+    held
+}
+
+/// Most of what a node that died leaves is as the store has it: a restore writes the rest.
+#[tokio::test]
+async fn a_restore_writes_what_differs() {
+    let redis = own(Server::default());
+    let options = options(vec![redis.server.url()]);
+    let client = ::redis::Client::open(options.urls[0].as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let writes = |connection: &MultiplexedConnection| {
+        let mut connection = connection.clone();
+        async move {
+            let told: String = ::redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+            let of = |name: &str| told.lines().any(|line| line.starts_with(&format!("cmdstat_{name}:")));
+            (of("zadd"), of("hincrby"), of("hdel"))
+        }
+    };
+    let mut snapshot = snapshot(0, 9, 3);
+    snapshot.holdings[2].active = false;
+    let dead = open(options.clone()).await;
+    dead.restore(vec![(1, snapshot.clone())]).await.unwrap();
+    let committed = held(&mut connection).await;
+    assert_eq!(committed.values().map(BTreeSet::len).collect::<Vec<_>>(), [3, 2, 3], "{committed:?}");
+
+    // It books and cancels, and does not come to commit that.
+    assert_eq!(ask_under(&dead, 1, &book(5, 5, 0)).await.unwrap(), Outcome::Booked { number: 3 });
+    let Command::Book(Book { ticket, patient_id, session, .. }) = book(1, 1, 0) else { unreachable!() };
+    let cancel = Command::Cancel(Cancel { ticket, patient_id, session });
+    assert_eq!(ask_under(&dead, 1, &cancel).await.unwrap(), Outcome::Cancelled { number: 1 });
+    assert_ne!(held(&mut connection).await, committed);
+    let owner = open(options).await;
+    owner.restore(vec![(2, snapshot.clone())]).await.unwrap();
+    assert_eq!(held(&mut connection).await, committed);
+
+    redis.server.ask("CONFIG RESETSTAT").unwrap();
+    owner.restore(vec![(3, snapshot.clone())]).await.unwrap();
+    assert_eq!(writes(&connection).await, (false, false, false), "nothing differs");
+    assert_eq!(held(&mut connection).await, committed);
+
+    // Somebody lost who holds what.
+    let holders = committed.keys().find(|key| key.ends_with(":holders")).unwrap();
+    let _: () = ::redis::cmd("DEL").arg(holders).query_async(&mut connection).await.unwrap();
+    owner.restore(vec![(4, snapshot)]).await.unwrap();
+    assert_eq!(held(&mut connection).await, committed);
 }
