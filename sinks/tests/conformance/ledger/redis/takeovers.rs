@@ -377,12 +377,12 @@ fn answers_as_the_rules_do_whatever_was_left_behind() {
 
 /// What Redis holds of a department's day, but for the sessions' fences and versions, and the callers' numbers.
 async fn held(connection: &mut MultiplexedConnection) -> BTreeMap<String, BTreeSet<(Vec<u8>, Vec<u8>)>> {
-    let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(connection).await.unwrap();
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(connection).await.expect("Redis answers");
     let mut held = BTreeMap::new();
     for key in keys {
         let members: Vec<(Vec<u8>, Vec<u8>)> = match key.rsplit(':').next() {
-            Some("tickets" | "holders") => connection.hgetall(&key).await.unwrap(),
-            Some("bookings" | "free") => connection.zrange_withscores(&key, 0, -1).await.unwrap(),
+            Some("tickets" | "holders") => connection.hgetall(&key).await.expect("Redis answers"),
+            Some("bookings" | "free") => connection.zrange_withscores(&key, 0, -1).await.expect("Redis answers"),
             _ => continue,
         };
         held.insert(key, members.into_iter().collect());
