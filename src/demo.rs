@@ -10,7 +10,7 @@ use jiff::civil::{Date, Time, Weekday, time};
 use orderly_domain::envelope::{self, Intent};
 use orderly_domain::port::{self, IntentLog, Store};
 use orderly_domain::session::resolve;
-use orderly_domain::{Clock, Command, Exclusivity, Session, partition_of};
+use orderly_domain::{Clock, Command, Exclusivity, Session, SessionId, partition_of};
 
 /// The hospital's time zone.
 pub(crate) const TIMEZONE: &str = "Asia/Shanghai";
@@ -29,6 +29,10 @@ const APPENDS_MAX: usize = 64;
 
 /// The least time after which an open breaker is asked again.
 const BREAKER_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// How often the store is asked whether the sessions are decided, and for how long at most.
+const DECIDED_LOOK: Duration = Duration::from_millis(20);
+const DECIDED_MAX: Duration = Duration::from_secs(10);
 
 const CAMPUSES: [&str; 3] = ["east", "west", "riverside"];
 
@@ -186,8 +190,8 @@ fn session(
     Ok(session)
 }
 
-/// Opens those of the demo's sessions that the store does not have, and says how many that were. It only appends to the
-/// log, so the sessions are there once the pipeline has decided that; asking twice opens nothing twice.
+/// Opens those of the demo's sessions that the store does not have, and says which. It only appends to the log, so they are
+/// there once a pipeline has [`decided`] that; asking twice opens nothing twice.
 ///
 /// # Errors
 /// When the store cannot be read or the log does not take a record.
@@ -196,12 +200,12 @@ pub(crate) async fn load(
     store: &dyn Store,
     clock: &dyn Clock,
     exclusivity: Exclusivity,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<Vec<SessionId>> {
     let today = clock.now().to_jiff().in_tz(TIMEZONE).context("the time zone database lacks the demo's zone")?.date();
     let known: HashSet<_> = store.sessions(today).await?.into_iter().map(|known| known.session.session_id).collect();
     let mut missing = sessions(today, exclusivity)?;
     missing.retain(|session| !known.contains(&session.session_id));
-    let opened = missing.len();
+    let opened = missing.iter().map(|session| session.session_id.clone()).collect();
     let told = &AtomicBool::new(false);
     futures::stream::iter(missing)
         .map(|session| async move {
@@ -226,6 +230,27 @@ pub(crate) async fn load(
         .await
         .context("the demo's sessions could not be opened")?;
     Ok(opened)
+}
+
+/// Waits until these sessions are decided, but not for ever: a pipeline that is held up is told of elsewhere.
+pub(crate) async fn decided(store: &dyn Store, opened: &[SessionId]) {
+    let all_known = async {
+        loop {
+            match store.sessions(Date::MIN).await {
+                Ok(known) => {
+                    let known: HashSet<_> = known.into_iter().map(|known| known.session.session_id).collect();
+                    if opened.iter().all(|session| known.contains(session)) {
+                        return;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the demo's sessions cannot be read; it is tried again"),
+            }
+            tokio::time::sleep(DECIDED_LOOK).await;
+        }
+    };
+    if tokio::time::timeout(DECIDED_MAX, all_known).await.is_err() {
+        tracing::warn!("the demo's sessions are not decided yet; they appear once they are");
+    }
 }
 
 #[cfg(test)]

@@ -88,6 +88,14 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
         None
     };
     let state = pipeline.as_ref().map(Pipeline::state);
+    // Before anybody can ask: the first one finds the whole hospital.
+    if demo && roles.ingress {
+        let opened = demo::load(&*edges.log, &*edges.store, &*clock, config.ingress.exclusivity).await?;
+        if pipeline.is_some() {
+            demo::decided(&*edges.store, &opened).await;
+        }
+        tracing::info!(opened = opened.len(), "the demo hospital is there");
+    }
     let ports = orderly_ingress::Ports {
         log: Arc::clone(&edges.log),
         store: Arc::clone(&edges.store),
@@ -106,10 +114,6 @@ pub(crate) async fn run(config: Config, roles: Roles, demo: bool) -> anyhow::Res
     let anchoring = audit::anchor(&config, Arc::clone(&edges.audit), Arc::clone(&clock) as _, owner()?, anchored)?;
     let anchoring = tokio::spawn(anchoring);
     let server = Server::bind(options, ports, codec, sealing.clone(), keys, registry.clone()).await?;
-    if demo && roles.ingress {
-        let opened = demo::load(&*edges.log, &*edges.store, &*clock, config.ingress.exclusivity).await?;
-        tracing::info!(opened, "the demo hospital is there");
-    }
     announce(&server, &config, demo)?;
 
     let (stop, stopped) = watch::channel(false);

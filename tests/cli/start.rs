@@ -1,4 +1,4 @@
-//! Starts that must be refused, and say what to do.
+//! What is there after a start, and starts that must be refused and say what to do.
 
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -8,6 +8,24 @@ use std::process::Command;
 
 use crate::program::{complaint, orderly};
 use crate::server::Server;
+
+#[tokio::test]
+async fn whoever_comes_first_finds_the_whole_demo_hospital() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start_role(folder.path(), &["serve", "--demo"]);
+    let asked = reqwest::get(format!("{}/v1/sessions?limit=2000", server.url())).await.expect("it listens");
+    let first: serde_json::Value = asked.json().await.expect("a list");
+    let first = first["sessions"].as_array().expect("a list").len();
+    let folder = folder.path().join("data");
+    let store = rusqlite::Connection::open(folder.join("store.sqlite")).expect("a store");
+    let log = rusqlite::Connection::open(folder.join("log.sqlite")).expect("a log");
+    let count = |of: &rusqlite::Connection, table: &str| {
+        let count = of.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u32>(0));
+        usize::try_from(count.expect("a number")).expect("few")
+    };
+    assert_eq!((first, first), (count(&store, "sessions"), count(&log, "records")));
+    assert!(first > 500, "{first}");
+}
 
 #[test]
 fn a_folder_is_served_by_one_process() {
