@@ -69,7 +69,7 @@ export function AuditorCard({ auditor }: { auditor: Auditor | null }): preact.JS
       {auditor && report && (
         <>
           <Table caption={t("What the auditor compares", "审计项目")}>
-            <thead><tr><th>{t("What must be true", "审计项目")}</th><th class="n">{t("Looked at", "已检查")}</th><th class="n">{t("Wrong", "异常")}</th></tr></thead>
+            <thead><tr><th>{t("What must be true", "审计项目")}</th><th class="n">{t("Wrong", "异常")}</th><th class="n">{t("Looked at", "已检查")}</th></tr></thead>
             <tbody>
               {report.invariants.map((one) => (
                 <tr key={one.invariant} data-invariant={one.invariant}>
@@ -78,8 +78,8 @@ export function AuditorCard({ auditor }: { auditor: Auditor | null }): preact.JS
                     {one.rows.map((row) => <div key={row} class="small breaks" lang="en"><code>{row}</code></div>)}
                     {one.skipped !== null && <div class="small soft breaks" lang="en">{one.skipped}</div>}
                   </td>
-                  <td class="n">{count(one.checked)} {UNITS[one.unit]?.() ?? one.unit}</td>
                   <td class="n">{one.violations > 0 ? <strong class="badge bad">{count(one.violations)}</strong> : "0"}</td>
+                  <td class="n">{count(one.checked)} {UNITS[one.unit]?.() ?? one.unit}</td>
                 </tr>
               ))}
             </tbody>
