@@ -133,7 +133,10 @@ async fn a_session_that_is_wrong_is_found_and_frozen_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ops_are_told_what_it_finds() {
     let folder = tempfile::tempdir().expect("a folder");
-    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    // Nobody else gets this port, and nobody listens at it.
+    let reserved = tokio::net::TcpSocket::new_v4().expect("a socket");
+    reserved.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let address = reserved.local_addr().expect("it is bound");
     let config = format!("[auditor]\nurl = \"http://{address}\"\n");
     std::fs::write(folder.path().join("orderly.toml"), config).expect("written");
     let server = Server::start_with(folder.path(), &["--config", "orderly.toml"]);
@@ -151,6 +154,7 @@ async fn ops_are_told_what_it_finds() {
 
     let [session, _] = &open_sessions(&http, &server).await;
     assert_eq!(book(&http, &server, folder.path(), "patient-1", session).await.status(), 200);
+    drop(reserved);
     let mut audit = orderly(folder.path());
     audit.args(["audit-run", "--data", "data", "--listen", &address.to_string()]);
     let audit = tokio::process::Command::from(audit).stdout(Stdio::null()).kill_on_drop(true).spawn();

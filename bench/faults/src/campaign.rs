@@ -102,7 +102,7 @@ impl Campaign {
             rate,
             started: Instant::now(),
             times: Times::default(),
-            report: Report::new(seed),
+            report: Report::new(seed, rate),
             loses_log: false,
         })
     }

@@ -38,6 +38,8 @@ pub struct Report {
     pub command: String,
     /// The seed.
     pub seed: u64,
+    /// Intents per second.
+    pub rate: f64,
     /// From the first rush to the last verdict, in seconds.
     pub seconds: f64,
     /// Rushes, each with faults in its middle.
@@ -87,11 +89,12 @@ fn recovery<'a>(fault: Option<Fault>, times: impl Iterator<Item = &'a Duration>)
 }
 
 impl Report {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, rate: f64) -> Self {
         Self {
             machine: machine::describe(),
             command: machine::command(),
             seed,
+            rate,
             seconds: 0.0,
             rushes: 0,
             accepted: 0,
@@ -114,7 +117,8 @@ impl Report {
             let figures = [p50_s, p99_s, max_s].map(|value| format!("{value:.2}"));
             table.add_row([name, count.to_string()].into_iter().chain(figures).collect::<Vec<_>>());
         }
-        let Self { machine, seed, seconds, rushes, accepted, booked, checks, alarm_s, left_out, failed, .. } = self;
+        let Self { machine, seed, rate, seconds, rushes, accepted, booked, checks, alarm_s, left_out, failed, .. } =
+            self;
         let ended = match failed {
             None => "found no violation.".to_owned(),
             Some(why) => format!("was content, until it failed: {why}"),
@@ -134,7 +138,7 @@ impl Report {
         let left_out =
             if names.is_empty() { names } else { format!("left out, since this machine does not allow it: {names}\n") };
         format!(
-            "{table}\n{machine}; seed {seed}; {seconds:.0} s; {accepted} intents accepted in {rushes} rushes, every outcome \
+            "{table}\n{machine}; seed {seed}; {seconds:.0} s at {rate} intents a second; {accepted} intents accepted in {rushes} rushes, every outcome \
              learnt, {booked} booked; the checker looked {checks} times and {ended}\n{slow}{alarm}{left_out}"
         )
     }
@@ -142,7 +146,7 @@ impl Report {
     /// Its line in a ledger of campaigns.
     #[must_use]
     pub fn to_line(&self, date: jiff::civil::Date) -> String {
-        let Self { seed, seconds, rushes, accepted, booked, checks, .. } = self;
+        let Self { seed, rate, seconds, rushes, accepted, booked, checks, .. } = self;
         let faults = self.recoveries.iter().find(|recovery| recovery.fault.is_none()).map_or(0, |all| all.count);
         let kinds = self.recoveries.iter().filter_map(|recovery| {
             let Recovery { fault, count, p50_s, p99_s, .. } = recovery;
@@ -158,7 +162,7 @@ impl Report {
         });
         let (minutes, commit) = (seconds / 60.0, machine::commit());
         format!(
-            "| {date} | {seed} | {minutes:.0} | {rushes} | {faults} | {accepted}, {booked} booked | {checks} | {failed} | `{commit}` | \
+            "| {date} | {seed} | {minutes:.0} at {rate} | {rushes} | {faults} | {accepted}, {booked} booked | {checks} | {failed} | `{commit}` | \
              {kinds} |\n"
         )
     }
@@ -175,7 +179,7 @@ mod tests {
             times.record(Fault::RedisFlushed, Duration::from_secs(seconds));
         }
         times.record(Fault::KafkaKilled, Duration::from_secs(9));
-        let report = Report { recoveries: times.recoveries(), accepted: 9, booked: 5, ..Report::new(7) };
+        let report = Report { recoveries: times.recoveries(), accepted: 9, booked: 5, ..Report::new(7, 300.0) };
         let figures: Vec<_> =
             report.recoveries.iter().map(|r| (r.fault, r.count, r.p50_s.round(), r.max_s.round())).collect();
         let expected =
@@ -189,7 +193,7 @@ mod tests {
         let told = Report { alarm_s: Some(1.5), left_out: vec![Fault::ClockShifted], ..report.clone() }.to_text();
         assert!(told.contains("after 1.50 s\nleft out") && told.ends_with("clock-shifted\n"), "{told}");
         let line = report.to_line(jiff::civil::date(2026, 1, 2));
-        assert!(line.starts_with("| 2026-01-02 | 7 | 0 | 0 | 4 | 9, 5 booked | 0 | 0 | `"), "{line}");
+        assert!(line.starts_with("| 2026-01-02 | 7 | 0 at 300 | 0 | 4 | 9, 5 booked | 0 | 0 | `"), "{line}");
         assert!(line.ends_with("| kafka-killed 1: 9.0, 9.0; redis-flushed 3: 2.0, 3.0 |\n"), "{line}");
         let failed = Report { failed: Some("waited\nin | vain".into()), ..report };
         assert!(failed.to_line(jiff::civil::date(2026, 1, 2)).contains("| 1: waited in / vain |"));
